@@ -1,0 +1,7 @@
+//! Postrider: a self-hosted bulk email service.
+//!
+//! A marketing app talks to the REST API, Postgres holds everything, a rate-limited engine submits personalised mail
+//! to SMTP relays, and a mailbox reader turns bounces and complaints into facts. `ARCHITECTURE.md` draws the floors
+//! that the modules stand on; `tests/it/architecture.rs` holds them.
+
+pub mod keyring;

