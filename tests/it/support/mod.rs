@@ -1,0 +1,28 @@
+//! What every story needs to be told: a database of its own.
+//!
+//! Peers live beside it in files of their own. There are no mocks here: what a test talks to is a socket or a Postgres.
+
+mod database;
+
+pub use database::TestDatabase;
+
+#[tokio::test]
+async fn each_test_gets_a_migrated_database_of_its_own() {
+    let (first, second) = (TestDatabase::new().await, TestDatabase::new().await);
+    let other = sqlx::PgPool::connect(&first.url()).await.unwrap();
+    let names: Vec<String> = futures::future::join_all(
+        [first.pool(), second.pool(), &other]
+            .map(|pool| async move { sqlx::query_scalar("SELECT current_database()").fetch_one(pool).await.unwrap() }),
+    )
+    .await;
+    assert_ne!(names[0], names[1]);
+    assert_eq!(names[0], names[2]);
+    let n_applied: i64 = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations WHERE success")
+        .fetch_one(first.pool())
+        .await
+        .unwrap();
+    assert_eq!(
+        n_applied,
+        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap().count() as i64
+    );
+}
