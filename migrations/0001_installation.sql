@@ -1,0 +1,49 @@
+-- What is global: the installation itself, its nodes, tenants, keys and the providers of domains.
+-- Small tables; on Citus they would be reference tables. No sequence stands in any key (ids are UUIDv7).
+
+-- One row: the fingerprint of the signing key that sealed this database's secrets. A node with another key refuses to start.
+create table installation (
+    singleton boolean primary key default true check (singleton),
+    key_fingerprint text not null,
+    created_at timestamptz not null default now()
+);
+
+-- Every process that runs a role. A node whose heartbeat is old is dead: its leases run out by themselves.
+create table nodes (
+    id uuid primary key,
+    name text not null,
+    roles text[] not null,
+    started_at timestamptz not null,
+    heartbeat_at timestamptz not null
+);
+
+create table workspaces (
+    id uuid primary key,
+    name text not null check (length(name) between 1 and 200),
+    created_at timestamptz not null,
+    updated_at timestamptz not null
+);
+
+-- Looked up by id before the workspace is known, hence global. `workspace_id` is null for the operator's key.
+create table api_keys (
+    id uuid primary key,
+    workspace_id uuid references workspaces (id),
+    name text not null check (length(name) between 1 and 200),
+    -- HMAC-SHA-256 of the secret under a key of the keyring; the secret itself is nowhere.
+    secret_hash bytea not null,
+    hash_key_id smallint not null,
+    scopes text[] not null,
+    allowed_ips text[] not null default '{}',
+    expires_at timestamptz,
+    revoked_at timestamptz,
+    last_used_at timestamptz,
+    created_at timestamptz not null
+);
+create index api_keys_by_workspace on api_keys (workspace_id, id);
+
+-- Who runs the mailboxes of a domain; filled when a domain first appears, so an expansion joins it and never resolves.
+create table domains (
+    domain text primary key,
+    provider text not null default 'other',
+    first_seen_at timestamptz not null default now()
+);

@@ -1,0 +1,126 @@
+-- What is said and through which doors: templates with immutable versions, sender domains, relays, mailboxes.
+
+create table templates (
+    workspace_id uuid not null references workspaces (id),
+    id uuid not null,
+    name text not null check (length(name) between 1 and 200),
+    created_at timestamptz not null,
+    updated_at timestamptz not null,
+    archived_at timestamptz,
+    revision bigint not null default 1,
+    primary key (workspace_id, id)
+);
+
+-- Immutable: never updated, so a running campaign can't change under its recipients.
+create table template_versions (
+    workspace_id uuid not null,
+    id uuid not null,
+    template_id uuid not null,
+    -- 1, 2, 3 … within the template.
+    n integer not null check (n > 0),
+    subject text not null,
+    html text,
+    text text,
+    created_at timestamptz not null,
+    primary key (workspace_id, id),
+    unique (workspace_id, template_id, n),
+    foreign key (workspace_id, template_id) references templates (workspace_id, id) on delete cascade,
+    check (html is not null or text is not null)
+);
+
+-- An IMAP account in which reports arrive. The reader's lease: one reader a mailbox over all nodes.
+create table mailboxes (
+    workspace_id uuid not null references workspaces (id),
+    id uuid not null,
+    name text not null check (length(name) between 1 and 200),
+    kind text not null default 'imap' check (kind in ('imap')),
+    host text not null,
+    port integer not null check (port between 1 and 65535),
+    tls text not null check (tls in ('none', 'starttls', 'implicit')),
+    auth text not null default 'login' check (auth in ('login', 'plain', 'xoauth2')),
+    username text not null,
+    -- Sealed, bound to `mailboxes/<id>/secret`.
+    secret bytea,
+    secret_key_id smallint,
+    folder text not null default 'INBOX',
+    filed_folder text not null default 'Postrider',
+    poll_seconds integer not null default 60 check (poll_seconds between 1 and 86400),
+    enabled boolean not null default true,
+    health text not null default 'untested' check (health in ('untested', 'ok', 'failing')),
+    last_error text,
+    last_error_at timestamptz,
+    checked_at timestamptz,
+    last_read_at timestamptz,
+    lease_owner uuid,
+    lease_until timestamptz,
+    -- When the next round is due; null: at once.
+    next_read_at timestamptz,
+    created_at timestamptz not null,
+    updated_at timestamptz not null,
+    revision bigint not null default 1,
+    primary key (workspace_id, id)
+);
+
+-- Where the reader stands in a folder; committed together with the raw report.
+create table mailbox_cursors (
+    workspace_id uuid not null,
+    mailbox_id uuid not null,
+    folder text not null,
+    uidvalidity bigint not null,
+    last_uid bigint not null,
+    updated_at timestamptz not null,
+    primary key (workspace_id, mailbox_id, folder),
+    foreign key (workspace_id, mailbox_id) references mailboxes (workspace_id, id) on delete cascade
+);
+
+create table sender_domains (
+    workspace_id uuid not null references workspaces (id),
+    id uuid not null,
+    -- A-label, lower case: the domain of a From.
+    domain text not null,
+    -- The domain of MAIL FROM; its mail arrives in the mailbox below.
+    return_path_domain text not null,
+    mailbox_id uuid,
+    -- Base of unsubscribe, click and pixel links; null: server.public_url.
+    link_base_url text,
+    created_at timestamptz not null,
+    updated_at timestamptz not null,
+    revision bigint not null default 1,
+    primary key (workspace_id, id),
+    unique (workspace_id, domain),
+    foreign key (workspace_id, mailbox_id) references mailboxes (workspace_id, id)
+);
+
+create table relays (
+    workspace_id uuid not null references workspaces (id),
+    id uuid not null,
+    name text not null check (length(name) between 1 and 200),
+    host text not null,
+    port integer not null check (port between 1 and 65535),
+    tls text not null check (tls in ('none', 'starttls', 'implicit')),
+    auth text not null default 'none' check (auth in ('none', 'plain', 'login', 'xoauth2')),
+    username text,
+    -- Sealed, bound to `relays/<id>/secret`.
+    secret bytea,
+    secret_key_id smallint,
+    -- Credentials outside TLS are refused unless this is said (loopback is always allowed).
+    allow_plaintext_auth boolean not null default false,
+    max_connections integer not null default 8 check (max_connections between 1 and 1000),
+    messages_per_connection integer not null default 1000 check (messages_per_connection between 1 and 1000000),
+    -- A rate: so many messages in so many seconds, spread evenly; both null: none.
+    rate_messages integer check (rate_messages > 0),
+    rate_per_seconds integer check (rate_per_seconds between 1 and 86400),
+    -- Lower goes first.
+    priority integer not null default 100 check (priority between 0 and 1000),
+    enabled boolean not null default true,
+    health text not null default 'untested' check (health in ('untested', 'ok', 'failing')),
+    last_error text,
+    last_error_at timestamptz,
+    checked_at timestamptz,
+    created_at timestamptz not null,
+    updated_at timestamptz not null,
+    revision bigint not null default 1,
+    primary key (workspace_id, id),
+    check ((rate_messages is null) = (rate_per_seconds is null)),
+    check (auth = 'none' or username is not null)
+);

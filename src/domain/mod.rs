@@ -1,0 +1,10 @@
+//! The words and rules of the trade, pure: ids, state tables, the retry schedule, providers of domains.
+//!
+//! `now` is always a parameter. Not here: wire formats (`mail`), SQL (`store`), HTTP (`api`), the clock (the loops).
+
+pub mod campaign;
+pub mod delivery;
+pub mod id;
+pub mod provider;
+pub mod retry;
+pub mod suppression;

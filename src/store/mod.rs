@@ -1,0 +1,77 @@
+//! Postgres: the only SQL of the project, one file per noun.
+//!
+//! Every function takes a connection, so the caller owns the transaction and decides what is one. Every query of a
+//! workspace's rows names its `workspace_id`, and `for update skip locked` has it as an equality filter, which keeps
+//! the road to Citus open. Not here: HTTP, SMTP, any rule (`domain`).
+
+pub mod changes;
+pub mod error;
+pub mod suppressions;
+
+use std::time::Duration;
+
+use sqlx::{
+    PgConnection, Postgres,
+    pool::PoolConnection,
+    postgres::{PgConnectOptions, PgPool, PgPoolOptions},
+};
+
+pub use error::StoreError;
+
+/// A connection, in a transaction or not: what every function of `store` takes.
+pub type Connection = PgConnection;
+/// An open transaction; rolled back when it is dropped.
+pub type Transaction = sqlx::Transaction<'static, Postgres>;
+
+/// The nil UUID that stands for "the whole workspace" and "no relay" where a key must not be null.
+pub const NIL: uuid::Uuid = uuid::Uuid::nil();
+
+/// A pool of connections to one database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+}
+
+impl Store {
+    /// A pool for this URL. Connects when first used, so Postgres may come later; a connection that can't be had within
+    /// `acquire_timeout` is [`StoreError::Unavailable`].
+    pub fn open(url: &str, max_connections: u32, acquire_timeout: Duration) -> Result<Self, StoreError> {
+        let options: PgConnectOptions = url.parse()?;
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(acquire_timeout)
+            .connect_lazy_with(options.application_name("postrider"));
+        Ok(Self { pool })
+    }
+
+    /// Bring the schema to this binary's version. Safe to run on several nodes at once (an advisory lock).
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        Ok(sqlx::migrate!("./migrations").run(&self.pool).await?)
+    }
+
+    /// Open a transaction.
+    pub async fn begin(&self) -> Result<Transaction, StoreError> {
+        Ok(self.pool.begin().await?)
+    }
+
+    /// A connection outside of any transaction: each statement commits by itself.
+    pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, StoreError> {
+        Ok(self.pool.acquire().await?)
+    }
+
+    /// Whether Postgres answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query!("select 1 as one").fetch_one(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Close every connection, after the work under way.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Commit; by this name callers need no sqlx trait or type.
+pub async fn commit(transaction: Transaction) -> Result<(), StoreError> {
+    Ok(transaction.commit().await?)
+}
