@@ -6,4 +6,5 @@
 
 pub mod domain;
 pub mod keyring;
+pub mod network;
 pub mod store;

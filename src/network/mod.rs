@@ -1,0 +1,16 @@
+//! Which addresses may be reached for a tenant: the policy for hosts that a relay, a mailbox or a webhook names.
+//!
+//! [`NetworkPolicy`] is pure; [`resolve`] looks a host up once and hands back only addresses that the policy permits, and
+//! those are what the caller connects to, so a name that answers differently the next time gains nothing.
+//!
+//! Not here: connecting (`smtp`, `reports`), the setting itself (`config`, `network.allow`).
+//!
+//! Special-purpose ranges: the IANA registries of RFC 6890 and its updates; NAT64 is RFC 6052, 6to4 RFC 3056.
+
+mod cidr;
+mod policy;
+mod resolve;
+
+pub use cidr::{Cidr, CidrError};
+pub use policy::NetworkPolicy;
+pub use resolve::{ResolveError, resolve};
