@@ -8,3 +8,4 @@ pub mod domain;
 pub mod keyring;
 pub mod network;
 pub mod store;
+pub mod telemetry;
