@@ -6,6 +6,7 @@
 
 pub mod domain;
 pub mod keyring;
+pub mod mail;
 pub mod network;
 pub mod store;
 pub mod telemetry;
