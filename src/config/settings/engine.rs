@@ -1,0 +1,106 @@
+//! Settings of what moves mail: dispatch, retries, SMTP, reports, tracking.
+
+use serde::Deserialize;
+
+use super::values::optional;
+
+/// `[dispatch]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dispatch {
+    /// Connections to a relay that doesn't say its own number.
+    pub default_connections: u32,
+    /// Deliveries in one batch.
+    pub batch_size: u32,
+    /// Life of a claim that isn't renewed, in seconds.
+    pub lease_seconds: u64,
+    /// Messages of a connection between intent and committed outcome.
+    pub doubt_window: usize,
+    /// Outcomes are collected so long, in milliseconds.
+    pub settle_milliseconds: u64,
+    /// Connections for intents, and as many for outcomes.
+    pub n_committers: usize,
+    /// Between two looks for expired leases, in seconds.
+    pub rescue_seconds: u64,
+    /// Age at which an unknown outcome is sent once more, in seconds.
+    pub unknown_resend_after_seconds: u64,
+    /// Between two looks for changes, in milliseconds.
+    pub changes_poll_milliseconds: u64,
+    /// Without a look for so long nothing is sent, in seconds.
+    pub changes_stale_seconds: u64,
+    /// Between two signs of life of a node, in seconds.
+    pub heartbeat_seconds: u64,
+}
+
+/// `[retry]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// Before the second try, in seconds.
+    pub first_seconds: u32,
+    /// What each further delay is multiplied by.
+    pub factor: f64,
+    /// Longest delay, in seconds.
+    pub max_seconds: u32,
+    /// Share of a delay left to chance, 0 to 1.
+    pub jitter: f64,
+    /// Age at which a delivery expires, in seconds.
+    pub max_age_seconds: u32,
+}
+
+/// `[smtp]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Smtp {
+    /// Name in EHLO; `None`: the host's.
+    #[serde(deserialize_with = "optional")]
+    pub helo_name: Option<String>,
+    /// For looking up and connecting, in seconds.
+    pub connect_timeout_seconds: u64,
+    /// For a TLS handshake, in seconds.
+    pub tls_timeout_seconds: u64,
+    /// For the greeting and the reply to EHLO, in seconds.
+    pub greeting_timeout_seconds: u64,
+    /// For any other reply, in seconds.
+    pub command_timeout_seconds: u64,
+    /// For a piece of a message to be taken, in seconds.
+    pub data_timeout_seconds: u64,
+    /// For the reply to the final dot, in seconds.
+    pub final_timeout_seconds: u64,
+    /// Life of a connection without work, in seconds.
+    pub idle_seconds: u64,
+    /// Messages over one connection.
+    pub max_messages_per_connection: u32,
+}
+
+/// `[reports]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reports {
+    /// Between two looks into a mailbox, in seconds.
+    pub poll_seconds: u64,
+    /// Where read reports are moved on the server.
+    pub folder: String,
+    /// Of a report so much is fetched, in bytes.
+    pub max_message_bytes: usize,
+    /// Reports of one step.
+    pub batch_size: u32,
+    /// Tries at a report before it is put aside.
+    pub max_tries: u32,
+    /// For looking up and connecting, in seconds.
+    pub connect_timeout_seconds: u64,
+    /// For each answer, in seconds.
+    pub command_timeout_seconds: u64,
+}
+
+/// `[tracking]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tracking {
+    /// Hits are collected so long, in milliseconds.
+    pub flush_milliseconds: u64,
+    /// Hits that may wait for Postgres.
+    pub max_waiting: usize,
+    /// Links in memory.
+    pub max_cached_links: usize,
+}
