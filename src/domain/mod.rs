@@ -2,6 +2,9 @@
 //!
 //! `now` is always a parameter. Not here: wire formats (`mail`), SQL (`store`), HTTP (`api`), the clock (the loops).
 
+pub mod bounce;
+mod bounce_class;
+mod bounce_rules;
 pub mod campaign;
 pub mod delivery;
 pub mod id;

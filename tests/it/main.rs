@@ -1,4 +1,5 @@
 //! Every integration test, in one binary: each module is one story told on real sockets and a real Postgres.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice, clippy::panic)]
 
+mod corpus;
 mod support;

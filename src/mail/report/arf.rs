@@ -1,0 +1,86 @@
+//! Feedback reports: ARF (RFC 5965), and what the large providers send in its place.
+//!
+//! Not here: DMARC aggregate reports (they are no mail about one message).
+
+use super::{
+    facts::{Action, Feedback, RECIPIENTS_MAX, ReportRecipient, tidy},
+    fields::{Line, address_in, parse_lines, untyped},
+    headers::Headers,
+    parts::Part,
+};
+
+/// What a feedback report says.
+#[derive(Debug)]
+pub(super) struct Arf {
+    pub(super) feedback: Feedback,
+    /// Reported addresses; empty when the report hides them.
+    pub(super) recipients: Vec<String>,
+    pub(super) senders: Vec<String>,
+    pub(super) reporting_mta: Option<String>,
+}
+
+/// Reads a feedback report; `original` is the header of the enclosed message.
+pub(super) fn read(headers: &Headers, parts: &[Part<'_>], original: &Headers) -> Option<Arf> {
+    let own = || parts.iter().filter(|part| part.n_enclosing == 0);
+    if let Some(part) = own().find(|part| part.media_type == "message/feedback-report") {
+        return Some(parse(&part.text()));
+    }
+    // Mislabelled: the report says what it is, its fields stand in another part.
+    if own().any(|part| part.report_type.as_deref() == Some("feedback-report")) {
+        let fields = own().filter(|p| !p.is_multipart() && !p.is_message()).map(|p| parse(&p.text()));
+        return Some(fields.max_by_key(|arf| arf.recipients.len()).unwrap_or_else(|| parse("")));
+    }
+    // Outlook.com's junk mail reports enclose the message and mark its header.
+    if let Some(recipient) = original.get("X-HmXmrOriginalRecipient") {
+        let recipients = address_in(recipient).into_iter().collect();
+        return Some(Arf { feedback: Feedback::Abuse, recipients, senders: Vec::new(), reporting_mta: None });
+    }
+    // Apple Mail's unsubscribe button writes to the `mailto:` of List-Unsubscribe.
+    if headers.get("X-Apple-Unsubscribe").is_some_and(|value| value.trim().eq_ignore_ascii_case("true")) {
+        let recipients = headers.get("From").and_then(address_in).into_iter().collect();
+        return Some(Arf { feedback: Feedback::OptOut, recipients, senders: Vec::new(), reporting_mta: None });
+    }
+    None
+}
+
+fn parse(text: &str) -> Arf {
+    let mut arf = Arf { feedback: Feedback::Other, recipients: Vec::new(), senders: Vec::new(), reporting_mta: None };
+    for line in parse_lines(text) {
+        let Line::Field(name, value) = line else { continue };
+        match name.as_str() {
+            "feedback-type" => arf.feedback = parse_feedback(&value),
+            "original-rcpt-to" | "removal-recipient" if arf.recipients.len() < RECIPIENTS_MAX => {
+                let address = address_in(&value).filter(|address| !arf.recipients.contains(address));
+                arf.recipients.extend(address);
+            }
+            "original-mail-from" => arf.senders.extend(address_in(&value).filter(|_| arf.senders.len() < 10)),
+            "reporting-mta" => arf.reporting_mta = Some(tidy(untyped(&value))),
+            _ => {}
+        }
+    }
+    arf
+}
+
+fn parse_feedback(value: &str) -> Feedback {
+    match value.trim().to_ascii_lowercase().as_str() {
+        "abuse" | "complaint" => Feedback::Abuse,
+        "opt-out" | "opt-out-list" | "optout" => Feedback::OptOut,
+        "fraud" => Feedback::Fraud,
+        "virus" => Feedback::Virus,
+        "auth-failure" | "dmarc" => Feedback::AuthFailure,
+        "not-spam" => Feedback::NotSpam,
+        _ => Feedback::Other,
+    }
+}
+
+impl Arf {
+    /// One entry for each reported address; one without an address when all are hidden.
+    pub(super) fn to_recipients(&self, original_to: &[String]) -> Vec<ReportRecipient> {
+        let named = if self.recipients.is_empty() { original_to } else { &self.recipients };
+        let entry = |address: Option<String>| ReportRecipient { address, ..ReportRecipient::new(Action::Complaint) };
+        if named.is_empty() {
+            return vec![entry(None)];
+        }
+        named.iter().take(RECIPIENTS_MAX).map(|address| entry(Some(address.clone()))).collect()
+    }
+}

@@ -1,0 +1,76 @@
+//! Where a report came from and what it is about: its own envelope as far as headers tell, and the header of the
+//! original message.
+
+use super::{
+    facts::{Inspection, Original, tidy},
+    fields::address_in,
+    headers::Headers,
+    parts::Part,
+};
+
+/// Most headers kept of the original.
+const HEADERS_MAX: usize = 200;
+/// Most addresses kept of one field.
+const ADDRESSES_MAX: usize = 50;
+
+/// The header of the original: the first message or header part that the report encloses.
+pub(super) fn find(parts: &[Part<'_>]) -> Headers {
+    let mut enclosed = parts.iter().skip(1).filter(|part| part.n_enclosing == 0);
+    let part = enclosed.find(|part| part.is_message() || is_header_part(&part.media_type));
+    part.map(|part| Headers::parse(&part.decoded()).0).unwrap_or_default()
+}
+
+fn is_header_part(media_type: &str) -> bool {
+    matches!(
+        media_type,
+        "text/rfc822-headers"
+            | "text/rfc822-header"
+            | "message/rfc822-headers"
+            | "message/global-headers"
+            | "text/rfc822"
+    )
+}
+
+/// What the report's own header says about its delivery.
+pub(super) fn envelope(headers: &Headers) -> Inspection {
+    let mut delivered_to = Vec::new();
+    for name in ["X-Original-To", "Delivered-To", "Envelope-To", "X-Envelope-To", "To"] {
+        for address in addresses(headers, name) {
+            if !delivered_to.contains(&address) {
+                delivered_to.push(address);
+            }
+        }
+    }
+    Inspection {
+        delivered_to,
+        return_path: headers.get("Return-Path").map(|value| address_in(value).unwrap_or_default()),
+        message_id: headers.get("Message-ID").and_then(message_id),
+        subject: headers.decoded("Subject").map(|subject| tidy(&subject)),
+        ..Inspection::default()
+    }
+}
+
+/// Adds what the original's header says.
+pub(super) fn fill(headers: &Headers, original: &mut Original) {
+    for name in ["Return-Path", "X-Return-Path", "Errors-To", "Sender", "X-Envelope-From"] {
+        for address in addresses(headers, name) {
+            if !original.return_paths.contains(&address) {
+                original.return_paths.push(address);
+            }
+        }
+    }
+    original.message_id = headers.get("Message-ID").and_then(message_id);
+    original.to = addresses(headers, "To");
+    original.headers = headers.iter().take(HEADERS_MAX).map(|(name, value)| (name.clone(), tidy(value))).collect();
+}
+
+/// The addresses in all fields of a name.
+pub(super) fn addresses(headers: &Headers, name: &str) -> Vec<String> {
+    let values = headers.all(name).flat_map(|value| value.split(','));
+    values.filter_map(address_in).take(ADDRESSES_MAX).collect()
+}
+
+fn message_id(value: &str) -> Option<String> {
+    let id = tidy(value.trim().trim_matches(['<', '>']));
+    (!id.is_empty()).then_some(id)
+}

@@ -1,0 +1,196 @@
+//! The MIME structure of a message as a flat list of parts, found without recursion and inside hard limits.
+//!
+//! Our own walk, because a parser that builds the tree first dies of it: 1 MB of `message/rfc822` within itself
+//! overflows a stack. Here every step is counted, so that whatever is handed to `mail-parser` is one flat value: a
+//! header, an encoded body, a charset.
+//!
+//! A leaf over `headers`. Not here: what the parts mean (`dsn`, `arf`). RFC 2045, RFC 2046.
+
+use std::borrow::Cow;
+
+use mail_parser::decoders::{
+    base64::base64_decode, charsets::map::charset_decoder, quoted_printable::quoted_printable_decode,
+};
+
+use super::{
+    facts::{DEPTH_MAX, InspectError, PARTS_MAX, REPORT_MAX_BYTES},
+    headers::{Headers, parse_content_type, split_line},
+    markup::html_to_text,
+};
+
+/// Most bytes of one part that are read as text: a notice is never longer, an attachment may be.
+const TEXT_PART_MAX_BYTES: usize = 256_000;
+
+/// One part. A multipart is in the list too, before its children.
+#[derive(Debug)]
+pub(super) struct Part<'x> {
+    /// `type/subtype` in lower case; `text/plain` when unsaid.
+    pub(super) media_type: String,
+    /// The `report-type` parameter in lower case.
+    pub(super) report_type: Option<String>,
+    /// The part's own header.
+    pub(super) headers: Headers,
+    /// The body before any decoding.
+    body: &'x [u8],
+    charset: Option<String>,
+    /// How many messages enclose it: 0 for the parts of the report itself.
+    pub(super) n_enclosing: usize,
+}
+
+struct Pending<'x> {
+    bytes: &'x [u8],
+    depth: usize,
+    n_enclosing: usize,
+    default_type: &'static str,
+}
+
+/// Lists the parts in the order of the text, the message itself first.
+///
+/// # Errors
+/// The limit that the message exceeds.
+pub(super) fn walk(raw: &[u8]) -> Result<Vec<Part<'_>>, InspectError> {
+    if raw.len() > REPORT_MAX_BYTES {
+        return Err(InspectError::TooLarge { n_bytes: raw.len() });
+    }
+    let mut parts = Vec::new();
+    let mut pending = vec![Pending { bytes: raw, depth: 0, n_enclosing: 0, default_type: "text/plain" }];
+    while let Some(Pending { bytes, depth, n_enclosing, default_type }) = pending.pop() {
+        if depth > DEPTH_MAX {
+            return Err(InspectError::TooDeep);
+        }
+        if parts.len() + pending.len() >= PARTS_MAX {
+            return Err(InspectError::TooManyParts);
+        }
+        let (headers, body) = Headers::parse(bytes);
+        let (part, boundary) = describe(headers, body, n_enclosing, default_type);
+        if let Some(boundary) = boundary {
+            let children = split_multipart(body, boundary.as_bytes(), PARTS_MAX - parts.len())?;
+            let default_type = if part.media_type == "multipart/digest" { "message/rfc822" } else { "text/plain" };
+            let depth = depth + 1;
+            pending.extend(children.into_iter().rev().map(|bytes| Pending { bytes, depth, n_enclosing, default_type }));
+        } else if part.is_message() && !part.is_encoded() {
+            let n_enclosing = n_enclosing + 1;
+            pending.push(Pending { bytes: body, depth: depth + 1, n_enclosing, default_type: "text/plain" });
+        }
+        parts.push(part);
+    }
+    Ok(parts)
+}
+
+fn describe<'x>(
+    headers: Headers,
+    body: &'x [u8],
+    n_enclosing: usize,
+    default_type: &str,
+) -> (Part<'x>, Option<String>) {
+    let parsed = headers.get("Content-Type").map(parse_content_type);
+    let mut media_type = default_type.to_owned();
+    let (mut report_type, mut charset, mut boundary) = (None, None, None);
+    if let Some(content_type) = parsed {
+        media_type = content_type.ctype().to_ascii_lowercase();
+        if let Some(subtype) = content_type.subtype() {
+            media_type.push('/');
+            media_type.push_str(&subtype.to_ascii_lowercase());
+        }
+        report_type = content_type.attribute("report-type").map(str::to_ascii_lowercase);
+        charset = content_type.attribute("charset").map(str::to_owned);
+        if media_type.starts_with("multipart/") {
+            boundary = content_type.attribute("boundary").map(|b| b.trim_end().to_owned()).filter(|b| {
+                // Without one delimiter line there is nothing to split: the body is read as the text it is.
+                !b.is_empty() && find_delimiter(body, b.as_bytes()).is_some()
+            });
+        }
+    }
+    (Part { media_type, report_type, headers, body, charset, n_enclosing }, boundary)
+}
+
+enum Delimiter {
+    Opens,
+    Closes,
+}
+
+fn delimiter(line: &[u8], boundary: &[u8]) -> Option<Delimiter> {
+    let rest = line.strip_prefix(b"--")?.strip_prefix(boundary)?;
+    let (kind, rest) = match rest.strip_prefix(b"--") {
+        Some(rest) => (Delimiter::Closes, rest),
+        None => (Delimiter::Opens, rest),
+    };
+    rest.iter().all(u8::is_ascii_whitespace).then_some(kind)
+}
+
+fn find_delimiter<'x>(mut rest: &'x [u8], boundary: &[u8]) -> Option<&'x [u8]> {
+    while let Some((line, after)) = split_line(rest) {
+        if delimiter(line, boundary).is_some() {
+            return Some(after);
+        }
+        rest = after;
+    }
+    None
+}
+
+/// The bodies between the delimiter lines. What is left open ends with the bytes.
+fn split_multipart<'x>(body: &'x [u8], boundary: &[u8], n_max: usize) -> Result<Vec<&'x [u8]>, InspectError> {
+    let mut children = Vec::new();
+    let (mut rest, mut open) = (body, None::<&[u8]>);
+    while let Some((line, after)) = split_line(rest) {
+        if let Some(kind) = delimiter(line, boundary) {
+            if let Some(start) = open.take() {
+                if children.len() >= n_max {
+                    return Err(InspectError::TooManyParts);
+                }
+                children.push(start.get(..start.len() - rest.len()).unwrap_or(start));
+            }
+            match kind {
+                Delimiter::Opens => open = Some(after),
+                Delimiter::Closes => return Ok(children),
+            }
+        }
+        rest = after;
+    }
+    children.extend(open);
+    Ok(children)
+}
+
+impl Part<'_> {
+    /// Whether it is a whole message.
+    pub(super) fn is_message(&self) -> bool {
+        matches!(self.media_type.as_str(), "message/rfc822" | "message/global" | "message/news")
+    }
+
+    /// Whether it is a multipart that was split.
+    pub(super) fn is_multipart(&self) -> bool {
+        self.media_type.starts_with("multipart/")
+    }
+
+    fn encoding(&self) -> &str {
+        self.headers.get("Content-Transfer-Encoding").map_or("", str::trim)
+    }
+
+    fn is_encoded(&self) -> bool {
+        self.encoding().eq_ignore_ascii_case("base64") || self.encoding().eq_ignore_ascii_case("quoted-printable")
+    }
+
+    /// The body without its transfer encoding; a broken encoding is left as it is.
+    pub(super) fn decoded(&self) -> Cow<'_, [u8]> {
+        let bytes = self.body.get(..TEXT_PART_MAX_BYTES).unwrap_or(self.body);
+        let decoded = if self.encoding().eq_ignore_ascii_case("base64") {
+            base64_decode(bytes)
+        } else if self.encoding().eq_ignore_ascii_case("quoted-printable") {
+            quoted_printable_decode(bytes)
+        } else {
+            None
+        };
+        decoded.map_or(Cow::Borrowed(bytes), Cow::Owned)
+    }
+
+    /// The body as text with `\n` line ends: decoded, in its charset, HTML as plain text.
+    pub(super) fn text(&self) -> String {
+        let bytes = self.decoded();
+        let text = match self.charset.as_deref().and_then(|name| charset_decoder(name.as_bytes())) {
+            Some(decode) => decode(&bytes),
+            None => String::from_utf8_lossy(&bytes).into_owned(),
+        };
+        let text = if self.media_type == "text/html" { html_to_text(&text) } else { text };
+        text.replace("\r\n", "\n").replace('\r', "\n")
+    }
+}
