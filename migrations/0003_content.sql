@@ -42,6 +42,8 @@ create table mailboxes (
     -- Sealed, bound to `mailboxes/<id>/secret`.
     secret bytea,
     secret_key_id smallint,
+    -- A login outside TLS is refused unless this is said (loopback is always allowed).
+    allow_plaintext_auth boolean not null default false,
     folder text not null default 'INBOX',
     filed_folder text not null default 'Postrider',
     poll_seconds integer not null default 60 check (poll_seconds between 1 and 86400),
@@ -49,6 +51,8 @@ create table mailboxes (
     health text not null default 'untested' check (health in ('untested', 'ok', 'failing')),
     last_error text,
     last_error_at timestamptz,
+    -- Rounds that failed since the last good one: each doubles the wait for the next.
+    n_failures integer not null default 0,
     checked_at timestamptz,
     last_read_at timestamptz,
     lease_owner uuid,

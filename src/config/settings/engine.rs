@@ -77,16 +77,14 @@ pub struct Smtp {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reports {
-    /// Between two looks into a mailbox, in seconds.
-    pub poll_seconds: u64,
-    /// Where read reports are moved on the server.
-    pub folder: String,
-    /// Of a report so much is fetched, in bytes.
-    pub max_message_bytes: usize,
+    /// Largest report that is fetched, in bytes.
+    pub max_message_bytes: u32,
     /// Reports of one step.
     pub batch_size: u32,
     /// Tries at a report before it is put aside.
     pub max_tries: u32,
+    /// Longest wait after failures, in seconds.
+    pub max_backoff_seconds: u64,
     /// For looking up and connecting, in seconds.
     pub connect_timeout_seconds: u64,
     /// For each answer, in seconds.

@@ -101,6 +101,9 @@ pub struct Keys {
 pub struct Network {
     /// Ranges besides the public ones.
     pub allow: Vec<Cidr>,
+    /// Authorities besides the system's, in PEM.
+    #[serde(deserialize_with = "optional")]
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Network {
