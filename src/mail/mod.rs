@@ -3,7 +3,10 @@
 //! Not here: SMTP sessions (`smtp`), mailboxes (`reports`), templates (`render`), what the values mean (`domain`).
 
 pub mod address;
+pub mod header;
 pub mod list_unsubscribe;
+pub mod message;
+pub mod quoted_printable;
 pub mod report;
 pub mod return_path;
 pub mod status;
