@@ -13,6 +13,8 @@ create table campaigns (
     state_reason text,
     from_name text not null default '',
     from_address text not null,
+    -- Its domain in A-label form: a sender domain of this name must exist at the start.
+    from_domain text not null,
     reply_to text,
     -- Either a template (its newest version is pinned at schedule or start) or the content itself.
     template_id uuid,

@@ -114,6 +114,48 @@ impl CampaignMove {
     }
 }
 
+/// What keeps a campaign from starting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StartFault {
+    /// Nothing is pinned to it.
+    #[error("the campaign has no content")]
+    NoContent,
+    /// The domain of its From is no sender domain of the workspace.
+    #[error("there is no sender domain `{domain}`; create it before this From can be used")]
+    NoSenderDomain {
+        /// The domain of the From.
+        domain: String,
+    },
+    /// The workspace has no enabled relay.
+    #[error("the workspace has no enabled relay")]
+    NoRelay,
+    /// It names no list.
+    #[error("the audience names no list")]
+    NoAudience,
+}
+
+impl StartFault {
+    /// The code in a problem's `errors`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoContent => "no_content",
+            Self::NoSenderDomain { .. } => "no_sender_domain",
+            Self::NoRelay => "no_relay",
+            Self::NoAudience => "no_audience",
+        }
+    }
+
+    /// Where in the campaign the fault lies (RFC 6901).
+    pub fn pointer(&self) -> &'static str {
+        match self {
+            Self::NoContent => "/content",
+            Self::NoSenderDomain { .. } => "/from/address",
+            Self::NoRelay => "",
+            Self::NoAudience => "/audience/lists",
+        }
+    }
+}
+
 /// What happens to a delivery of which nobody can know whether the relay took it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -70,3 +70,83 @@ pub async fn prune(connection: &mut Connection, before: DateTime<Utc>) -> Result
     let done = sqlx::query!("delete from changes where created_at < $1", before).execute(connection).await?;
     Ok(done.rows_affected())
 }
+
+/// One act as a reader sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// Whose.
+    pub workspace: WorkspaceId,
+    /// Its row; a reader that looks twice sees the same id.
+    pub id: ChangeId,
+    /// The transaction that wrote it.
+    pub xid: u64,
+    /// What is to be obeyed.
+    pub change: Change,
+}
+
+/// A look at the changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Every committed change whose transaction is `from` or later.
+    pub changes: Vec<Recorded>,
+    /// Where the next look starts: no transaction older than this can still commit. Rows at or past it may come again.
+    pub next: u64,
+}
+
+/// The transaction id from which a node that starts now has to look.
+pub async fn horizon(connection: &mut Connection) -> Result<u64, StoreError> {
+    let next = sqlx::query_scalar!(r#"select pg_snapshot_xmin(pg_current_snapshot())::text as "xmin!""#)
+        .fetch_one(connection)
+        .await?;
+    next.parse().map_err(|_| StoreError::Corrupt("pg_snapshot_xmin"))
+}
+
+/// Every change from the transaction `from` on.
+pub async fn look(connection: &mut Connection, from: u64) -> Result<Look, StoreError> {
+    // The horizon is read first: a transaction that commits between the two statements is then at or past it.
+    let next = horizon(connection).await?;
+    let rows = sqlx::query!(
+        r#"select workspace_id, id, xid::text as "xid!", kind, campaign_id, recipient_id, list_id, address_key
+           from changes where xid >= $1::text::xid8 order by xid"#,
+        from.to_string()
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut changes = Vec::with_capacity(rows.len());
+    for row in rows {
+        let change = match (row.kind.as_str(), row.campaign_id, row.recipient_id, row.list_id, row.address_key) {
+            ("unsubscribe", _, Some(recipient), Some(list), _) => {
+                Change::Unsubscribe { recipient: recipient.into(), list: list.into() }
+            }
+            ("suppression", _, _, list, Some(address_key)) => {
+                Change::Suppression { address_key, list: list.map(ListId) }
+            }
+            ("pause", Some(campaign), ..) => Change::Pause(campaign.into()),
+            ("cancel", Some(campaign), ..) => Change::Cancel(campaign.into()),
+            _ => return Err(StoreError::Corrupt("changes.kind")),
+        };
+        let xid = row.xid.parse().map_err(|_| StoreError::Corrupt("changes.xid"))?;
+        changes.push(Recorded { workspace: row.workspace_id.into(), id: row.id.into(), xid, change });
+    }
+    Ok(Look { changes, next })
+}
+
+/// Wakes a reader when a change was committed; it may also miss one, so a reader polls as well.
+pub struct Listener(sqlx::postgres::PgListener);
+
+impl Listener {
+    /// Wait for the next notification, reconnecting as needed.
+    pub async fn wait(&mut self) -> Result<(), StoreError> {
+        self.0.recv().await?;
+        Ok(())
+    }
+}
+
+impl super::Store {
+    /// Listen on [`CHANNEL`] with a connection of its own.
+    pub async fn listen_to_changes(&self) -> Result<Listener, StoreError> {
+        let mut listener = sqlx::postgres::PgListener::connect_with(&self.pool).await?;
+        listener.listen(CHANNEL).await?;
+        Ok(Listener(listener))
+    }
+}

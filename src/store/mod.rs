@@ -4,9 +4,19 @@
 //! workspace's rows names its `workspace_id`, and `for update skip locked` has it as an equality filter, which keeps
 //! the road to Citus open. Not here: HTTP, SMTP, any rule (`domain`).
 
+pub mod batches;
 pub mod changes;
 pub mod error;
+pub mod events;
+pub mod expansions;
+pub mod intents;
+pub mod moves;
+pub mod rescues;
+pub mod retries;
+pub mod settles;
 pub mod suppressions;
+pub mod sweeps;
+pub mod transitions;
 
 use std::time::Duration;
 

@@ -1,0 +1,259 @@
+//! Taking work: a worker claims a batch by updating one row, holds it by a lease, and gives it back.
+//!
+//! Leases run by the database's clock, so nodes need not agree on the time. Every claim raises the epoch; an intent
+//! carries it, so whoever lost the lease sends nothing more. Not here: intents (`intents`), what was lost (`rescues`).
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{Connection, NIL, StoreError};
+use crate::domain::{
+    delivery::DeliveryState,
+    id::{BatchId, CampaignId, DeliveryId, ListId, NodeId, RecipientId, WorkspaceId},
+};
+
+/// A batch that this node holds until its lease runs out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Whose.
+    pub workspace: WorkspaceId,
+    /// Which batch.
+    pub batch: BatchId,
+    /// Of which campaign.
+    pub campaign: CampaignId,
+    /// To which provider.
+    pub provider: String,
+    /// The fencing number of this claim.
+    pub epoch: i64,
+    /// Changes of transactions older than this were visible to what the claim reads; all others must be checked.
+    pub as_of: u64,
+}
+
+/// A delivery of a claimed batch, with all that rendering needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claimed {
+    /// Which.
+    pub delivery: DeliveryId,
+    /// To whom.
+    pub recipient: RecipientId,
+    /// As it is mailed.
+    pub address: String,
+    /// What identifies the address.
+    pub address_key: String,
+    /// `queued`, `deferred` or `unknown` (to be resent).
+    pub state: DeliveryState,
+    /// Attempts begun so far.
+    pub attempt: i32,
+    /// When the first one began: the Date of every attempt; none yet: null.
+    pub first_attempt_at: Option<DateTime<Utc>>,
+    /// The recipient's attributes as they are now.
+    pub attributes: Value,
+    /// Lists of the audience on which the recipient is subscribed and not suppressed.
+    pub lists: Vec<ListId>,
+    /// Why it may not be mailed any more, as seen at the claim.
+    pub blocked: Option<Blocked>,
+}
+
+/// Why a claimed delivery may not be submitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blocked {
+    /// Its address is suppressed.
+    Suppressed,
+    /// The recipient left every list of the audience.
+    Unsubscribed,
+    /// The recipient was deleted.
+    RecipientDeleted,
+}
+
+impl Blocked {
+    /// The word in `deliveries.reason`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Suppressed => "suppressed",
+            Self::Unsubscribed => "unsubscribed",
+            Self::RecipientDeleted => "recipient_deleted",
+        }
+    }
+}
+
+/// Workspaces with a batch that could be claimed now.
+pub async fn workspaces_with_work(
+    connection: &mut Connection,
+    now: DateTime<Utc>,
+) -> Result<Vec<WorkspaceId>, StoreError> {
+    let rows = sqlx::query_scalar!(
+        "select distinct c.workspace_id from campaigns c
+         where c.state = 'sending' and exists (select from batches b
+             where b.workspace_id = c.workspace_id and b.campaign_id = c.id and b.owner is null and b.due_at <= $1)",
+        now
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(WorkspaceId).collect())
+}
+
+/// Claim the batch that has been due longest in this workspace, of a sending campaign that is not among `skip`.
+pub async fn claim(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    node: NodeId,
+    skip: &[CampaignId],
+    lease_seconds: f64,
+    now: DateTime<Utc>,
+) -> Result<Option<Claim>, StoreError> {
+    let row = sqlx::query!(
+        r#"update batches set owner = $2, epoch = epoch + 1, lease_until = clock_timestamp() + make_interval(secs => $3)
+           where workspace_id = $1 and id = (
+               select b.id from batches b
+               where b.workspace_id = $1 and b.owner is null and b.due_at <= $5
+                 and exists (select from campaigns c where c.workspace_id = $1 and c.id = b.campaign_id
+                                 and c.state = 'sending' and c.id <> all($4))
+               order by b.due_at, b.id limit 1 for update skip locked)
+           returning id, campaign_id, provider, epoch, pg_snapshot_xmin(pg_current_snapshot())::text as "as_of!""#,
+        workspace.0,
+        node.0,
+        lease_seconds,
+        &skip.iter().map(|campaign| campaign.0).collect::<Vec<_>>(),
+        now
+    )
+    .fetch_optional(connection)
+    .await?;
+    row.map(|row| {
+        Ok(Claim {
+            workspace,
+            batch: row.id.into(),
+            campaign: row.campaign_id.into(),
+            provider: row.provider,
+            epoch: row.epoch,
+            as_of: row.as_of.parse().map_err(|_| StoreError::Corrupt("pg_snapshot_xmin"))?,
+        })
+    })
+    .transpose()
+}
+
+/// The next `limit` deliveries of a claimed batch that are still to be worked on, after `after` (by id).
+pub async fn deliveries(
+    connection: &mut Connection,
+    claim: &Claim,
+    after: Option<DeliveryId>,
+    limit: i64,
+    now: DateTime<Utc>,
+) -> Result<Vec<Claimed>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select d.id, d.recipient_id, d.address, d.address_key, d.state, d.attempt, d.first_attempt_at,
+                  r.attributes as "attributes?", open.lists as "lists!",
+                  exists (select from subscriptions s join campaign_lists l
+                          on l.workspace_id = $1 and l.campaign_id = d.campaign_id and l.list_id = s.list_id
+                          where s.workspace_id = $1 and s.recipient_id = d.recipient_id and l.role = 'include'
+                            and s.state = 'subscribed') as "subscribed!",
+                  exists (select from suppressions u
+                          where u.workspace_id = $1 and u.address_key = d.address_key and u.list_id = $5
+                            and (u.expires_at is null or u.expires_at > $6)) as "suppressed!"
+           from deliveries d
+           left join recipients r on r.workspace_id = $1 and r.id = d.recipient_id
+           cross join lateral (
+               select coalesce(array_agg(s.list_id), '{}') as lists
+               from campaign_lists l join subscriptions s
+                 on s.workspace_id = $1 and s.list_id = l.list_id and s.recipient_id = d.recipient_id
+               where l.workspace_id = $1 and l.campaign_id = d.campaign_id and l.role = 'include'
+                 and s.state = 'subscribed'
+                 and not exists (select from suppressions u
+                                 where u.workspace_id = $1 and u.address_key = d.address_key and u.list_id = s.list_id
+                                   and (u.expires_at is null or u.expires_at > $6))) open
+           where d.workspace_id = $1 and d.batch_id = $2 and d.id > $3 and d.state in ('queued', 'deferred', 'unknown')
+           order by d.id limit $4"#,
+        claim.workspace.0,
+        claim.batch.0,
+        after.map_or(NIL, |after| after.0),
+        limit,
+        NIL,
+        now
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let blocked = match (&row.attributes, row.suppressed, row.subscribed, row.lists.is_empty()) {
+                (None, ..) => Some(Blocked::RecipientDeleted),
+                (_, true, ..) | (_, _, true, true) => Some(Blocked::Suppressed),
+                (_, _, false, _) => Some(Blocked::Unsubscribed),
+                _ => None,
+            };
+            Ok(Claimed {
+                delivery: row.id.into(),
+                recipient: row.recipient_id.into(),
+                address: row.address,
+                address_key: row.address_key,
+                state: DeliveryState::parse(&row.state).ok_or(StoreError::Corrupt("deliveries.state"))?,
+                attempt: row.attempt,
+                first_attempt_at: row.first_attempt_at,
+                attributes: row.attributes.unwrap_or_default(),
+                lists: row.lists.into_iter().map(ListId).collect(),
+                blocked,
+            })
+        })
+        .collect()
+}
+
+/// Hold these batches for longer. Answers those whose lease is still this node's.
+pub async fn renew(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    node: NodeId,
+    batches: &[(BatchId, i64)],
+    lease_seconds: f64,
+) -> Result<Vec<BatchId>, StoreError> {
+    let (ids, epochs): (Vec<_>, Vec<_>) = batches.iter().map(|(batch, epoch)| (batch.0, *epoch)).unzip();
+    let rows = sqlx::query_scalar!(
+        "update batches b set lease_until = clock_timestamp() + make_interval(secs => $5)
+         from unnest($3::uuid[], $4::bigint[]) as x (id, epoch)
+         where b.workspace_id = $1 and b.id = x.id and b.epoch = x.epoch and b.owner = $2
+           and b.lease_until > clock_timestamp()
+         returning b.id",
+        workspace.0,
+        node.0,
+        &ids,
+        &epochs,
+        lease_seconds
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(BatchId).collect())
+}
+
+/// Give a batch back, to be claimed again from `due_at` on; an empty one goes. False when it wasn't this claim's any more.
+///
+/// The caller has settled what it submitted. Anything still `sending` is left to the rescue: the lease then stays.
+pub async fn release(
+    connection: &mut Connection,
+    claim: &Claim,
+    node: NodeId,
+    due_at: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let row = sqlx::query!(
+        r#"with mine as (
+               select id from batches
+               where workspace_id = $1 and id = $2 and owner = $3 and epoch = $4 for update
+           ), rest as (
+               select coalesce(bool_or(d.state = 'sending'), false) as in_flight, count(*) as n
+               from deliveries d
+               where d.workspace_id = $1 and d.batch_id = $2
+                 and d.state in ('queued', 'deferred', 'unknown', 'sending')
+           ), freed as (
+               update batches b set owner = null, lease_until = null, due_at = $5
+               from mine, rest where b.workspace_id = $1 and b.id = mine.id and rest.n > 0 and not rest.in_flight
+           ), gone as (
+               delete from batches b using mine, rest
+               where b.workspace_id = $1 and b.id = mine.id and rest.n = 0
+           )
+           select exists (select from mine) as "mine!""#,
+        claim.workspace.0,
+        claim.batch.0,
+        node.0,
+        claim.epoch,
+        due_at
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(row.mine)
+}

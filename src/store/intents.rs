@@ -1,0 +1,107 @@
+//! The intent to submit: just before MAIL FROM a delivery becomes `sending`, in a group commit with others.
+//!
+//! After a crash, no intent means "surely not sent", an intent without an outcome means `unknown`. The batch row is
+//! locked for share, so no rescue can take the batch between the look at the lease and the commit.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    Connection, StoreError,
+    transitions::{Transition, Transitions},
+};
+use crate::domain::{
+    delivery::DeliveryState,
+    id::{BatchId, CampaignId, DeliveryId, NodeId, RelayId, WorkspaceId},
+};
+
+/// One delivery that is about to be submitted.
+#[derive(Debug, Clone)]
+pub struct Intent {
+    /// Which.
+    pub delivery: DeliveryId,
+    /// The claimed batch it stands in.
+    pub batch: BatchId,
+    /// The claim's epoch.
+    pub epoch: i64,
+    /// Attempts begun before this one.
+    pub attempt_before: i32,
+    /// The state it was claimed in.
+    pub state_before: DeliveryState,
+    /// Of which campaign.
+    pub campaign: CampaignId,
+    /// To which provider.
+    pub provider: String,
+    /// By which relay.
+    pub relay: RelayId,
+}
+
+/// Mark these as `sending`, attempt `attempt_before + 1`. Answers those that may be submitted; the others lost their
+/// lease, or were changed by somebody else (a report, a cancel), and must not be.
+pub async fn commit(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    node: NodeId,
+    intents: &[Intent],
+    now: DateTime<Utc>,
+) -> Result<HashSet<DeliveryId>, StoreError> {
+    let mut batches: Vec<_> = intents.iter().map(|intent| (intent.batch.0, intent.epoch)).collect();
+    batches.sort_unstable();
+    batches.dedup();
+    let (batch_ids, epochs): (Vec<_>, Vec<_>) = batches.into_iter().unzip();
+    // Locked in key order; a lease that has run out is not held, whatever this node believes.
+    let held: HashSet<_> = sqlx::query!(
+        "select b.id, b.epoch from batches b join unnest($3::uuid[], $4::bigint[]) as x (id, epoch)
+           on b.workspace_id = $1 and b.id = x.id and b.epoch = x.epoch
+         where b.owner = $2 and b.lease_until > clock_timestamp()
+         order by b.id for share of b",
+        workspace.0,
+        node.0,
+        &batch_ids,
+        &epochs
+    )
+    .fetch_all(&mut *connection)
+    .await?
+    .into_iter()
+    .map(|row| (row.id, row.epoch))
+    .collect();
+    let intents: Vec<_> = intents.iter().filter(|intent| held.contains(&(intent.batch.0, intent.epoch))).collect();
+    let granted: HashSet<DeliveryId> = sqlx::query_scalar!(
+        "update deliveries d
+         set state = 'sending', attempt = d.attempt + 1, attempt_at = $6, relay_id = x.relay_id, updated_at = $6,
+             first_attempt_at = coalesce(d.first_attempt_at, $6),
+             n_resends = d.n_resends + (d.state = 'unknown')::int
+         from unnest($2::uuid[], $3::int[], $4::text[], $5::uuid[], $7::uuid[])
+              as x (id, attempt, state, relay_id, batch_id)
+         where d.workspace_id = $1 and d.id = x.id and d.attempt = x.attempt and d.state = x.state
+           and d.batch_id = x.batch_id and d.state in ('queued', 'deferred', 'unknown')
+         returning d.id",
+        workspace.0,
+        &intents.iter().map(|intent| intent.delivery.0).collect::<Vec<_>>(),
+        &intents.iter().map(|intent| intent.attempt_before).collect::<Vec<_>>(),
+        &intents.iter().map(|intent| intent.state_before.as_str().to_owned()).collect::<Vec<_>>(),
+        &intents.iter().map(|intent| intent.relay.0).collect::<Vec<_>>(),
+        now,
+        &intents.iter().map(|intent| intent.batch.0).collect::<Vec<_>>()
+    )
+    .fetch_all(&mut *connection)
+    .await?
+    .into_iter()
+    .map(DeliveryId)
+    .collect();
+    let mut transitions = Transitions::new();
+    for intent in intents.iter().filter(|intent| granted.contains(&intent.delivery)) {
+        let begun = Transition {
+            campaign: intent.campaign,
+            provider: &intent.provider,
+            relay: Some(intent.relay),
+            from: Some(intent.state_before),
+            to: DeliveryState::Sending,
+            class: "",
+        };
+        transitions.count(begun, 1);
+    }
+    transitions.write(connection, workspace, node, now).await?;
+    Ok(granted)
+}
