@@ -2,6 +2,7 @@
 //!
 //! Peers live beside it in files of their own. There are no mocks here: what a test talks to is a socket or a Postgres.
 
+pub mod campaign;
 mod database;
 
 pub use database::TestDatabase;

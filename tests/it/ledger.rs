@@ -1,0 +1,297 @@
+//! The ledger, held to its promises directly on Postgres: no recipient is lost or counted twice, whoever writes late.
+
+use chrono::{TimeDelta, Utc};
+use postrider::{
+    domain::{
+        campaign::{CampaignMove, CampaignState},
+        delivery::{DeliveryState as State, Outcome},
+        id::NodeId,
+        retry::Retry,
+        suppression::SuppressionReason,
+    },
+    store::{
+        batches::{self, Blocked, Claim, Claimed},
+        changes, commit, expansions, intents, moves, rescues, retries,
+        settles::{self, Settle},
+        suppressions::{self, NewSuppression},
+        sweeps,
+    },
+};
+
+use crate::support::campaign::StartedCampaign;
+
+const LEASE: f64 = 30.0;
+
+async fn expand(one: &StartedCampaign, n: i64) -> expansions::Expanded {
+    let mut tx = one.store.begin().await.unwrap();
+    let done = expansions::step(&mut tx, one.workspace, one.campaign, one.node, n, 2, Utc::now()).await.unwrap();
+    commit(tx).await.unwrap();
+    done
+}
+
+async fn claim(one: &StartedCampaign, node: NodeId) -> Option<(Claim, Vec<Claimed>)> {
+    let now = Utc::now();
+    let mut connection = one.store.acquire().await.unwrap();
+    let claim = batches::claim(&mut connection, one.workspace, node, &[], LEASE, now).await.unwrap()?;
+    let deliveries = batches::deliveries(&mut connection, &claim, None, 100, now).await.unwrap();
+    Some((claim, deliveries))
+}
+
+fn intent(one: &StartedCampaign, claim: &Claim, claimed: &Claimed) -> intents::Intent {
+    intents::Intent {
+        delivery: claimed.delivery,
+        batch: claim.batch,
+        epoch: claim.epoch,
+        attempt_before: claimed.attempt,
+        state_before: claimed.state,
+        campaign: claim.campaign,
+        provider: claim.provider.clone(),
+        relay: one.relay,
+    }
+}
+
+async fn intend(one: &StartedCampaign, node: NodeId, intents: &[intents::Intent]) -> usize {
+    let mut tx = one.store.begin().await.unwrap();
+    let granted = intents::commit(&mut tx, one.workspace, node, intents, Utc::now()).await.unwrap();
+    commit(tx).await.unwrap();
+    granted.len()
+}
+
+fn outcome(one: &StartedCampaign, claim: &Claim, claimed: &Claimed, outcome: Outcome) -> Settle {
+    Settle {
+        delivery: claimed.delivery,
+        recipient: claimed.recipient,
+        address_key: claimed.address_key.clone(),
+        campaign: claim.campaign,
+        provider: claim.provider.clone(),
+        relay: one.relay,
+        attempt: claimed.attempt + 1,
+        outcome,
+        phase: "dot",
+        code: Some(250),
+        enhanced: None,
+        text: "words".into(),
+        tls: None,
+        started_at: Utc::now(),
+        duration_ms: 3,
+        class: if outcome == Outcome::Rejected { "no_such_user" } else { "" },
+        next: None,
+        condemned: outcome == Outcome::Rejected,
+    }
+}
+
+async fn settle(one: &StartedCampaign, node: NodeId, settles: &[Settle]) -> usize {
+    let mut tx = one.store.begin().await.unwrap();
+    let moved = settles::commit(&mut tx, one.workspace, node, settles, Utc::now()).await.unwrap();
+    commit(tx).await.unwrap();
+    moved.len()
+}
+
+async fn suppress(one: &StartedCampaign, address_key: &str) {
+    let mut tx = one.store.begin().await.unwrap();
+    let new = NewSuppression {
+        address_key,
+        list: None,
+        reason: SuppressionReason::Manual,
+        origin: serde_json::json!({"kind": "api"}),
+        expires_at: None,
+    };
+    suppressions::add(&mut tx, one.workspace, &new, Utc::now()).await.unwrap();
+    commit(tx).await.unwrap();
+}
+
+async fn release(one: &StartedCampaign, claim: &Claim, node: NodeId) -> bool {
+    let mut connection = one.store.acquire().await.unwrap();
+    batches::release(&mut connection, claim, node, Utc::now()).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_audience_gets_one_row_each_and_the_unmailable_are_told_apart() {
+    let one = StartedCampaign::with_recipients(&["a@gmail.com", "b@gmail.com", "c@gmail.com", "d@x.test"]).await;
+    one.subscribe("left@x.test", "unsubscribed").await;
+    one.subscribe("new@x.test", "pending").await;
+    suppress(&one, "d@x.test").await;
+    let mut n_read = 0;
+    loop {
+        let step = expand(&one, 4).await;
+        n_read += step.n_read;
+        if step.done {
+            break;
+        }
+    }
+    assert_eq!(n_read, 6);
+    assert_eq!(one.checked_states().await, [(State::Queued, 3), (State::Suppressed, 1)]);
+    let counts: (i64, i64, bool) =
+        sqlx::query_as("select n_unsubscribed, n_unconfirmed, audience_complete from campaigns")
+            .fetch_one(one.database.pool())
+            .await
+            .unwrap();
+    assert_eq!(counts, (1, 1, true));
+    let batches: Vec<(String, i32)> =
+        sqlx::query_as("select provider, n_deliveries from batches order by n_deliveries, provider")
+            .fetch_all(one.database.pool())
+            .await
+            .unwrap();
+    assert_eq!(batches, [("gmail".into(), 1), ("gmail".into(), 2)]);
+}
+
+#[tokio::test]
+async fn a_batch_is_claimed_by_one_node_and_ends_when_all_is_settled() {
+    let one = StartedCampaign::with_recipients(&["a@gmail.com", "b@gmail.com"]).await;
+    assert!(expand(&one, 10).await.done);
+    let (held, deliveries) = claim(&one, one.node).await.unwrap();
+    assert!(claim(&one, NodeId::new()).await.is_none());
+    let intents: Vec<_> = deliveries.iter().map(|claimed| intent(&one, &held, claimed)).collect();
+    assert_eq!(intend(&one, one.node, &intents).await, 2);
+    assert_eq!(intend(&one, one.node, &intents).await, 0, "an intent is granted once");
+    assert_eq!(one.checked_states().await, [(State::Sending, 2)]);
+    let outcomes = [
+        outcome(&one, &held, &deliveries[0], Outcome::Accepted),
+        outcome(&one, &held, &deliveries[1], Outcome::Rejected),
+    ];
+    assert_eq!(settle(&one, one.node, &outcomes).await, 2);
+    assert!(release(&one, &held, one.node).await);
+    assert_eq!(one.checked_states().await, [(State::Accepted, 1), (State::Rejected, 1)]);
+    let suppressed: Vec<(String, String)> =
+        sqlx::query_as("select address_key, reason from suppressions").fetch_all(one.database.pool()).await.unwrap();
+    assert_eq!(suppressed, [(deliveries[1].address_key.clone(), "hard_bounce".into())]);
+    let mut connection = one.store.acquire().await.unwrap();
+    let ended = moves::finish_idle(&mut connection, Utc::now()).await.unwrap();
+    assert_eq!(ended, [(one.workspace, one.campaign)]);
+}
+
+#[tokio::test]
+async fn who_lost_the_lease_gets_no_intent_but_what_it_knows_is_still_written() {
+    let one = StartedCampaign::with_recipients(&["a@gmail.com", "b@gmail.com"]).await;
+    expand(&one, 10).await;
+    let (held, deliveries) = claim(&one, one.node).await.unwrap();
+    assert_eq!(intend(&one, one.node, &[intent(&one, &held, &deliveries[0])]).await, 1);
+    let mut tx = one.store.begin().await.unwrap();
+    rescues::expire_lease(&mut tx, one.workspace, held.batch).await.unwrap();
+    commit(tx).await.unwrap();
+    assert_eq!(intend(&one, one.node, &[intent(&one, &held, &deliveries[1])]).await, 0);
+
+    let rescuer = NodeId::new();
+    let mut tx = one.store.begin().await.unwrap();
+    let wait = TimeDelta::minutes(2);
+    let rescued = rescues::step(&mut tx, one.workspace, rescuer, wait, 10, Utc::now()).await.unwrap();
+    commit(tx).await.unwrap();
+    assert_eq!((rescued.n_batches, rescued.n_unknown), (1, 1));
+    assert_eq!(one.checked_states().await, [(State::Queued, 1), (State::Unknown, 1)]);
+
+    assert_eq!(settle(&one, one.node, &[outcome(&one, &held, &deliveries[0], Outcome::Accepted)]).await, 1);
+    assert_eq!(one.checked_states().await, [(State::Queued, 1), (State::Accepted, 1)]);
+    let attempts: Vec<(i32, String)> =
+        sqlx::query_as("select n, outcome from attempts").fetch_all(one.database.pool()).await.unwrap();
+    assert_eq!(attempts, [(1, "accepted".into())]);
+    assert!(claim(&one, rescuer).await.is_some(), "what was never submitted is there to be claimed");
+}
+
+#[tokio::test]
+async fn an_unknown_is_resent_once_after_its_wait_and_never_again() {
+    let one = StartedCampaign::with_recipients(&["a@gmail.com"]).await;
+    expand(&one, 10).await;
+    for resend in [false, true] {
+        let (held, deliveries) = claim(&one, one.node).await.unwrap();
+        assert_eq!(deliveries[0].state, if resend { State::Unknown } else { State::Queued });
+        assert_eq!(intend(&one, one.node, &[intent(&one, &held, &deliveries[0])]).await, 1);
+        let mut tx = one.store.begin().await.unwrap();
+        rescues::expire_lease(&mut tx, one.workspace, held.batch).await.unwrap();
+        let wait = TimeDelta::minutes(2);
+        rescues::step(&mut tx, one.workspace, one.node, wait, 10, Utc::now()).await.unwrap();
+        assert_eq!(retries::regroup(&mut tx, one.workspace, 10, 10, Utc::now()).await.unwrap(), 0);
+        let later = Utc::now() + TimeDelta::minutes(3);
+        let n = retries::regroup(&mut tx, one.workspace, 10, 10, later).await.unwrap();
+        assert_eq!(n, usize::from(!resend));
+        sqlx::query("update batches set due_at = now()").execute(&mut *tx).await.unwrap();
+        commit(tx).await.unwrap();
+    }
+    assert_eq!(one.checked_states().await, [(State::Unknown, 1)]);
+    let mut connection = one.store.acquire().await.unwrap();
+    assert_eq!(moves::finish_idle(&mut connection, Utc::now()).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_deferral_waits_by_its_time_and_then_expires() {
+    let one = StartedCampaign::with_recipients(&["a@gmail.com"]).await;
+    expand(&one, 10).await;
+    let (held, deliveries) = claim(&one, one.node).await.unwrap();
+    intend(&one, one.node, &[intent(&one, &held, &deliveries[0])]).await;
+    let due = Utc::now();
+    let deferred = Settle { next: Some(Retry::At(due)), ..outcome(&one, &held, &deliveries[0], Outcome::Deferred) };
+    settle(&one, one.node, &[deferred]).await;
+    release(&one, &held, one.node).await;
+    let mut connection = one.store.acquire().await.unwrap();
+    assert!(moves::finish_idle(&mut connection, Utc::now()).await.unwrap().is_empty(), "it still waits");
+    let mut tx = one.store.begin().await.unwrap();
+    assert_eq!(retries::regroup(&mut tx, one.workspace, 10, 10, Utc::now()).await.unwrap(), 1);
+    commit(tx).await.unwrap();
+    let (held, deliveries) = claim(&one, one.node).await.unwrap();
+    assert_eq!((deliveries[0].state, deliveries[0].attempt), (State::Deferred, 1));
+    intend(&one, one.node, &[intent(&one, &held, &deliveries[0])]).await;
+    let last = Settle { next: Some(Retry::Expire), ..outcome(&one, &held, &deliveries[0], Outcome::Deferred) };
+    settle(&one, one.node, &[last]).await;
+    assert_eq!(one.checked_states().await, [(State::Expired, 1)]);
+}
+
+#[tokio::test]
+async fn a_claim_sees_who_may_not_be_mailed_and_every_change_after_it_is_at_or_past_its_horizon() {
+    let one = StartedCampaign::with_recipients(&["a@gmail.com", "b@gmail.com"]).await;
+    expand(&one, 10).await;
+    suppress(&one, "a@gmail.com").await;
+    let (held, deliveries) = claim(&one, one.node).await.unwrap();
+    let blocked = |address: &str, deliveries: &[Claimed]| {
+        deliveries.iter().find(|claimed| claimed.address == address).unwrap().blocked
+    };
+    assert_eq!(blocked("a@gmail.com", &deliveries), Some(Blocked::Suppressed));
+    assert_eq!(blocked("b@gmail.com", &deliveries), None);
+    suppress(&one, "b@gmail.com").await;
+    let mut connection = one.store.acquire().await.unwrap();
+    let look = changes::look(&mut connection, held.as_of).await.unwrap();
+    let change = changes::Change::Suppression { address_key: "b@gmail.com".into(), list: None };
+    assert!(look.changes.iter().any(|row| row.change == change && row.xid >= held.as_of));
+    assert!(look.next >= held.as_of);
+}
+
+#[tokio::test]
+async fn a_change_that_commits_late_is_not_passed_over() {
+    let one = StartedCampaign::with_recipients(&[]).await;
+    let mut early = one.store.begin().await.unwrap();
+    let act = changes::Change::Pause(one.campaign);
+    changes::append(&mut early, one.workspace, &[act.clone()]).await.unwrap();
+    suppress(&one, "later@x.test").await;
+    let mut connection = one.store.acquire().await.unwrap();
+    let first = changes::look(&mut connection, 0).await.unwrap();
+    assert!(first.changes.iter().all(|row| row.change != act));
+    commit(early).await.unwrap();
+    let second = changes::look(&mut connection, first.next).await.unwrap();
+    assert!(second.changes.iter().any(|row| row.change == act), "the cursor must not pass a number still to come");
+}
+
+#[tokio::test]
+async fn a_cancelled_campaign_is_swept_and_its_sum_stays_the_audience() {
+    let one = StartedCampaign::with_recipients(&["a@gmail.com", "b@gmail.com", "c@gmail.com", "d@gmail.com"]).await;
+    expand(&one, 10).await;
+    let (held, deliveries) = claim(&one, one.node).await.unwrap();
+    intend(&one, one.node, &[intent(&one, &held, &deliveries[0])]).await;
+    let mut tx = one.store.begin().await.unwrap();
+    let from = moves::lock(&mut tx, one.workspace, one.campaign).await.unwrap().unwrap();
+    let now = Utc::now();
+    let to = moves::apply(&mut tx, one.workspace, one.campaign, from, CampaignMove::Cancel, None, now).await.unwrap();
+    assert_eq!(to, Some(CampaignState::Cancelled));
+    commit(tx).await.unwrap();
+    assert!(claim(&one, one.node).await.is_none(), "nothing of a cancelled campaign is claimed");
+    settle(&one, one.node, &[outcome(&one, &held, &deliveries[0], Outcome::Accepted)]).await;
+    release(&one, &held, one.node).await;
+    loop {
+        let mut tx = one.store.begin().await.unwrap();
+        let done = sweeps::step(&mut tx, one.workspace, one.campaign, one.node, 1, Utc::now()).await.unwrap();
+        commit(tx).await.unwrap();
+        let sum: i64 = one.checked_states().await.iter().map(|(_, n)| n).sum();
+        assert_eq!(sum, 4);
+        if done {
+            break;
+        }
+    }
+    assert_eq!(one.checked_states().await, [(State::Accepted, 1), (State::Cancelled, 3)]);
+}
