@@ -3,6 +3,7 @@
 //! Peers live beside it in files of their own. There are no mocks here: what a test talks to is a socket or a Postgres.
 
 pub mod campaign;
+pub mod contract;
 mod database;
 
 pub use database::TestDatabase;
