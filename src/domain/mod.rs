@@ -11,3 +11,4 @@ pub mod id;
 pub mod provider;
 pub mod retry;
 pub mod suppression;
+pub mod throttle;

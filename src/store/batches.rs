@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Connection, NIL, StoreError};
 use crate::domain::{
     delivery::DeliveryState,
-    id::{BatchId, CampaignId, DeliveryId, ListId, NodeId, RecipientId, WorkspaceId},
+    id::{BatchId, CampaignId, DeliveryId, ListId, NodeId, RecipientId, RelayId, WorkspaceId},
 };
 
 /// A batch that this node holds until its lease runs out.
@@ -44,6 +44,10 @@ pub struct Claimed {
     pub state: DeliveryState,
     /// Attempts begun so far.
     pub attempt: i32,
+    /// Resends of an `unknown` so far: at most one.
+    pub n_resends: i16,
+    /// The relay of the latest attempt: an `unknown` one is resent over no other.
+    pub relay: Option<RelayId>,
     /// When the first one began: the Date of every attempt; none yet: null.
     pub first_attempt_at: Option<DateTime<Utc>>,
     /// The recipient's attributes as they are now.
@@ -140,7 +144,8 @@ pub async fn deliveries(
     now: DateTime<Utc>,
 ) -> Result<Vec<Claimed>, StoreError> {
     let rows = sqlx::query!(
-        r#"select d.id, d.recipient_id, d.address, d.address_key, d.state, d.attempt, d.first_attempt_at,
+        r#"select d.id, d.recipient_id, d.address, d.address_key, d.state, d.attempt, d.n_resends, d.relay_id,
+                  d.first_attempt_at,
                   r.attributes as "attributes?", open.lists as "lists!",
                   exists (select from subscriptions s join campaign_lists l
                           on l.workspace_id = $1 and l.campaign_id = d.campaign_id and l.list_id = s.list_id
@@ -186,6 +191,8 @@ pub async fn deliveries(
                 address_key: row.address_key,
                 state: DeliveryState::parse(&row.state).ok_or(StoreError::Corrupt("deliveries.state"))?,
                 attempt: row.attempt,
+                n_resends: row.n_resends,
+                relay: row.relay_id.map(RelayId),
                 first_attempt_at: row.first_attempt_at,
                 attributes: row.attributes.unwrap_or_default(),
                 lists: row.lists.into_iter().map(ListId).collect(),

@@ -35,6 +35,8 @@ pub struct Intent {
     pub provider: String,
     /// By which relay.
     pub relay: RelayId,
+    /// When the attempt begins: at the first one this becomes the Date of every attempt.
+    pub begun_at: DateTime<Utc>,
 }
 
 /// Mark these as `sending`, attempt `attempt_before + 1`. Answers those that may be submitted; the others lost their
@@ -69,11 +71,11 @@ pub async fn commit(
     let intents: Vec<_> = intents.iter().filter(|intent| held.contains(&(intent.batch.0, intent.epoch))).collect();
     let granted: HashSet<DeliveryId> = sqlx::query_scalar!(
         "update deliveries d
-         set state = 'sending', attempt = d.attempt + 1, attempt_at = $6, relay_id = x.relay_id, updated_at = $6,
-             first_attempt_at = coalesce(d.first_attempt_at, $6),
+         set state = 'sending', attempt = d.attempt + 1, attempt_at = x.begun_at, relay_id = x.relay_id, updated_at = $6,
+             first_attempt_at = coalesce(d.first_attempt_at, x.begun_at),
              n_resends = d.n_resends + (d.state = 'unknown')::int
-         from unnest($2::uuid[], $3::int[], $4::text[], $5::uuid[], $7::uuid[])
-              as x (id, attempt, state, relay_id, batch_id)
+         from unnest($2::uuid[], $3::int[], $4::text[], $5::uuid[], $7::uuid[],
+                     $8::timestamptz[]) as x (id, attempt, state, relay_id, batch_id, begun_at)
          where d.workspace_id = $1 and d.id = x.id and d.attempt = x.attempt and d.state = x.state
            and d.batch_id = x.batch_id and d.state in ('queued', 'deferred', 'unknown')
          returning d.id",
@@ -83,7 +85,8 @@ pub async fn commit(
         &intents.iter().map(|intent| intent.state_before.as_str().to_owned()).collect::<Vec<_>>(),
         &intents.iter().map(|intent| intent.relay.0).collect::<Vec<_>>(),
         now,
-        &intents.iter().map(|intent| intent.batch.0).collect::<Vec<_>>()
+        &intents.iter().map(|intent| intent.batch.0).collect::<Vec<_>>(),
+        &intents.iter().map(|intent| intent.begun_at).collect::<Vec<_>>()
     )
     .fetch_all(&mut *connection)
     .await?
@@ -104,4 +107,46 @@ pub async fn commit(
     }
     transitions.write(connection, workspace, node, now).await?;
     Ok(granted)
+}
+
+/// Take back intents of which nobody knows whether they were committed (the connection to Postgres died meanwhile), and
+/// whose messages were not submitted: those that were committed go back to `queued` in their batch.
+pub async fn revoke(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    node: NodeId,
+    intents: &[Intent],
+    now: DateTime<Utc>,
+) -> Result<usize, StoreError> {
+    let revoked: HashSet<DeliveryId> = sqlx::query_scalar!(
+        "update deliveries d set state = 'queued', updated_at = $5
+         from unnest($2::uuid[], $3::int[], $4::uuid[]) as x (id, attempt, batch_id)
+         where d.workspace_id = $1 and d.id = x.id and d.attempt = x.attempt + 1 and d.batch_id = x.batch_id
+           and d.state = 'sending'
+         returning d.id",
+        workspace.0,
+        &intents.iter().map(|intent| intent.delivery.0).collect::<Vec<_>>(),
+        &intents.iter().map(|intent| intent.attempt_before).collect::<Vec<_>>(),
+        &intents.iter().map(|intent| intent.batch.0).collect::<Vec<_>>(),
+        now
+    )
+    .fetch_all(&mut *connection)
+    .await?
+    .into_iter()
+    .map(DeliveryId)
+    .collect();
+    let mut transitions = Transitions::new();
+    for intent in intents.iter().filter(|intent| revoked.contains(&intent.delivery)) {
+        let back = Transition {
+            campaign: intent.campaign,
+            provider: &intent.provider,
+            relay: Some(intent.relay),
+            from: Some(DeliveryState::Sending),
+            to: DeliveryState::Queued,
+            class: "",
+        };
+        transitions.count(back, 1);
+    }
+    transitions.write(connection, workspace, node, now).await?;
+    Ok(revoked.len())
 }

@@ -6,6 +6,7 @@
 
 pub mod batches;
 pub mod changes;
+pub mod contents;
 pub mod error;
 pub mod events;
 pub mod expansions;
@@ -13,6 +14,7 @@ pub mod intents;
 pub mod moves;
 pub mod rescues;
 pub mod retries;
+pub mod routes;
 pub mod settles;
 pub mod suppressions;
 pub mod sweeps;
@@ -81,7 +83,12 @@ impl Store {
     }
 }
 
+/// Open a transaction on a connection that the caller keeps: for the few that commit all the time.
+pub async fn begin_on(connection: &mut Connection) -> Result<sqlx::Transaction<'_, Postgres>, StoreError> {
+    Ok(sqlx::Connection::begin(connection).await?)
+}
+
 /// Commit; by this name callers need no sqlx trait or type.
-pub async fn commit(transaction: Transaction) -> Result<(), StoreError> {
+pub async fn commit(transaction: sqlx::Transaction<'_, Postgres>) -> Result<(), StoreError> {
     Ok(transaction.commit().await?)
 }

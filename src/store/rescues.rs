@@ -23,10 +23,17 @@ pub struct Rescued {
     pub n_unknown: usize,
 }
 
-/// Workspaces with a lease that has run out.
-pub async fn workspaces_with_expired_leases(connection: &mut Connection) -> Result<Vec<WorkspaceId>, StoreError> {
+/// Workspaces with a lease that has run out. None until Postgres has been up for `grace`: a lease that ran out while it
+/// was down may be that of a node which lives and holds outcomes.
+pub async fn workspaces_with_expired_leases(
+    connection: &mut Connection,
+    grace: TimeDelta,
+) -> Result<Vec<WorkspaceId>, StoreError> {
     let rows = sqlx::query_scalar!(
-        "select distinct workspace_id from batches where owner is not null and lease_until <= clock_timestamp()"
+        "select distinct workspace_id from batches
+         where owner is not null and lease_until <= clock_timestamp()
+           and pg_postmaster_start_time() <= clock_timestamp() - make_interval(secs => $1)",
+        grace.as_seconds_f64()
     )
     .fetch_all(connection)
     .await?;

@@ -47,6 +47,7 @@ fn intent(one: &StartedCampaign, claim: &Claim, claimed: &Claimed) -> intents::I
         campaign: claim.campaign,
         provider: claim.provider.clone(),
         relay: one.relay,
+        begun_at: Utc::now(),
     }
 }
 

@@ -1,0 +1,79 @@
+//! What the engine needs of a started campaign to make and send its messages: pinned content, sender, links, policy.
+//!
+//! Not here: editing campaigns (`campaigns`), pinning them (`moves`), compiling templates (`render`).
+
+use super::{Connection, StoreError};
+use crate::domain::{
+    campaign::OnUnknown,
+    id::{CampaignId, WorkspaceId},
+    throttle::Rate,
+};
+
+/// A campaign as it is sent. Immutable once it was started, but for the time it stood paused.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Content {
+    /// The name in front of the From address; may be empty.
+    pub from_name: String,
+    /// The From address.
+    pub from_address: String,
+    /// Where answers go, if not to the From address.
+    pub reply_to: Option<String>,
+    /// Subject, as a template.
+    pub subject: String,
+    /// HTML part, as a template.
+    pub html: Option<String>,
+    /// Text part, as a template.
+    pub text: Option<String>,
+    /// Whether a pixel is added.
+    pub track_opens: bool,
+    /// Whether links are rewritten.
+    pub track_clicks: bool,
+    /// What becomes of deliveries that nobody can know about.
+    pub on_unknown: OnUnknown,
+    /// Its rate.
+    pub rate: Option<Rate>,
+    /// How long it stood paused so far, in seconds.
+    pub paused_seconds: i64,
+    /// The domain of MAIL FROM; none when the sender domain was deleted.
+    pub return_path_domain: Option<String>,
+    /// Base of its links, if not the installation's.
+    pub link_base_url: Option<String>,
+}
+
+/// The content of a campaign; none when the workspace has no such campaign, or nothing is pinned to it.
+pub async fn find(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+) -> Result<Option<Content>, StoreError> {
+    let row = sqlx::query!(
+        r#"select c.from_name, c.from_address, c.reply_to, c.subject as "subject!", c.html, c.text, c.track_opens,
+                  c.track_clicks, c.on_unknown, c.rate_messages, c.rate_per_seconds, c.paused_seconds,
+                  s.return_path_domain as "return_path_domain?", s.link_base_url
+           from campaigns c
+           left join sender_domains s on s.workspace_id = $1 and s.domain = c.from_domain
+           where c.workspace_id = $1 and c.id = $2 and c.pinned_at is not null and c.subject is not null"#,
+        workspace.0,
+        campaign.0
+    )
+    .fetch_optional(connection)
+    .await?;
+    row.map(|row| {
+        Ok(Content {
+            from_name: row.from_name,
+            from_address: row.from_address,
+            reply_to: row.reply_to,
+            subject: row.subject,
+            html: row.html,
+            text: row.text,
+            track_opens: row.track_opens,
+            track_clicks: row.track_clicks,
+            on_unknown: OnUnknown::parse(&row.on_unknown).ok_or(StoreError::Corrupt("campaigns.on_unknown"))?,
+            rate: Rate::from_columns(row.rate_messages, row.rate_per_seconds),
+            paused_seconds: row.paused_seconds,
+            return_path_domain: row.return_path_domain,
+            link_base_url: row.link_base_url,
+        })
+    })
+    .transpose()
+}

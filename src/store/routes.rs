@@ -1,0 +1,112 @@
+//! The relays as the engine sees them: those a workspace's mail may take now, and their health.
+//!
+//! Not here: editing relays (`relays`), opening their secrets (`keyring`), which of them is used (`relay`).
+
+use chrono::{DateTime, Utc};
+
+use super::{Connection, StoreError};
+use crate::{
+    domain::{
+        id::{RelayId, WorkspaceId},
+        throttle::Rate,
+    },
+    keyring::Sealed,
+};
+
+/// An enabled relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Which.
+    pub relay: RelayId,
+    /// Changes with every edit.
+    pub revision: i64,
+    /// A name or an address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// `none`, `starttls` or `implicit`.
+    pub tls: String,
+    /// `none`, `plain`, `login` or `xoauth2`.
+    pub auth: String,
+    /// Who logs in.
+    pub username: Option<String>,
+    /// Password or token, bound to `relays/<id>/secret`.
+    pub secret: Option<Sealed>,
+    /// Credentials may leave outside TLS.
+    pub allow_plaintext_auth: bool,
+    /// At most so many connections of a node.
+    pub max_connections: u32,
+    /// A connection is closed after so many messages.
+    pub messages_per_connection: u32,
+    /// Its rate.
+    pub rate: Option<Rate>,
+    /// Lower goes first.
+    pub priority: i32,
+}
+
+impl Route {
+    /// What its secret is bound to.
+    pub fn binding(relay: RelayId) -> String {
+        format!("relays/{}/secret", relay.0)
+    }
+}
+
+/// The enabled relays of a workspace, by priority.
+pub async fn enabled(connection: &mut Connection, workspace: WorkspaceId) -> Result<Vec<Route>, StoreError> {
+    let rows = sqlx::query!(
+        "select id, revision, host, port, tls, auth, username, secret, secret_key_id, allow_plaintext_auth,
+                max_connections, messages_per_connection, rate_messages, rate_per_seconds, priority
+         from relays where workspace_id = $1 and enabled order by priority, id",
+        workspace.0
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let secret = match (row.secret, row.secret_key_id) {
+                (Some(bytes), Some(id)) => {
+                    Some(Sealed { key_id: u8::try_from(id).map_err(|_| StoreError::Corrupt("relays.secret"))?, bytes })
+                }
+                _ => None,
+            };
+            Ok(Route {
+                relay: row.id.into(),
+                revision: row.revision,
+                host: row.host,
+                port: u16::try_from(row.port).map_err(|_| StoreError::Corrupt("relays.port"))?,
+                tls: row.tls,
+                auth: row.auth,
+                username: row.username,
+                secret,
+                allow_plaintext_auth: row.allow_plaintext_auth,
+                max_connections: u32::try_from(row.max_connections).unwrap_or(1),
+                messages_per_connection: u32::try_from(row.messages_per_connection).unwrap_or(1),
+                rate: Rate::from_columns(row.rate_messages, row.rate_per_seconds),
+                priority: row.priority,
+            })
+        })
+        .collect()
+}
+
+/// Note that the relay works, or why it fails. Not an edit: the revision stays.
+pub async fn note_health(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    relay: RelayId,
+    fault: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update relays set health = case when $3::text is null then 'ok' else 'failing' end, checked_at = $4,
+             last_error = coalesce($3, last_error),
+             last_error_at = case when $3::text is null then last_error_at else $4 end
+         where workspace_id = $1 and id = $2",
+        workspace.0,
+        relay.0,
+        fault,
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
