@@ -8,6 +8,7 @@ pub mod config;
 pub mod domain;
 pub mod keyring;
 pub mod mail;
+pub mod mailbox;
 pub mod network;
 pub mod store;
 pub mod telemetry;
