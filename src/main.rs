@@ -1,3 +1,7 @@
-//! The `postrider` command: reads the arguments and hands over to `app`.
+//! The `postrider` command: hands over to `app`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    postrider::app::run()
+}

@@ -1,0 +1,16 @@
+//! The whole of it: the command line, the ground every command stands on, the roles and their end.
+//!
+//! Not here: what a role does (`api`, `track`, `dispatch`, `reports`), SQL (`store`), the settings (`config`).
+
+mod cli;
+mod ground;
+mod key_file;
+mod node;
+mod postgres;
+mod roles;
+mod serve;
+mod signal;
+
+pub use cli::run;
+pub use roles::{Role, Roles, RolesError};
+pub use serve::Service;
