@@ -5,6 +5,7 @@
 //! that the modules stand on; `tests/it/architecture.rs` holds them.
 
 pub mod app;
+pub mod api;
 pub mod config;
 pub mod domain;
 pub mod keyring;
