@@ -4,4 +4,5 @@
 mod contract;
 mod corpus;
 mod ledger;
+mod smtp;
 mod support;

@@ -5,6 +5,7 @@
 pub mod campaign;
 pub mod contract;
 mod database;
+pub mod smtp_peer;
 
 pub use database::TestDatabase;
 
