@@ -1,6 +1,6 @@
 //! Opening a session: TCP, greeting, EHLO, TLS, login.
 //!
-//! Not here: resolving a host and refusing private networks (`relay`): the address comes resolved.
+//! Not here: resolving a host and refusing private networks, and the handshake itself (`network`).
 //!
 //! RFC 5321 §3.1, §3.2 and §4.1.1.1; RFC 3207 (STARTTLS).
 
@@ -15,9 +15,9 @@ use super::{
     session::{Reset, Session},
     settings::{Settings, TlsMode},
     stream::Stream,
-    tls::{self, TlsInfo},
     wire::Wire,
 };
+use crate::network::{TlsInfo, shake_hands};
 
 impl Session {
     /// Opens a session.
@@ -91,9 +91,9 @@ async fn start_tls(
 
 async fn protect(stream: TcpStream, settings: &Settings) -> Result<(Wire, Option<TlsInfo>), ConnectFailure> {
     let limit = settings.timeouts.tls;
-    let shake = tls::shake_hands(stream, &settings.server_name, settings.extra_ca_pem.as_deref());
+    let shake = shake_hands(stream, &settings.server_name, settings.extra_ca_pem.as_deref());
     let (stream, info) = match timeout(limit, shake).await {
-        Ok(result) => result.map_err(|cause| ConnectFailure { phase: Phase::Tls, cause })?,
+        Ok(result) => result.map_err(|error| ConnectFailure { phase: Phase::Tls, cause: ConnectCause::Tls(error) })?,
         Err(_) => return Err(ConnectFailure::link(Phase::Tls)(Cause::TimedOut { phase: Phase::Tls, limit })),
     };
     Ok((new_wire(Stream::Tls(Box::new(stream)), settings), Some(info)))

@@ -8,6 +8,7 @@ use super::{
     phase::Phase,
     reply::{ProtocolFault, Reply},
 };
+use crate::network::TlsError;
 
 /// Why a session can't be used any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,7 +89,7 @@ impl ConnectFailure {
     pub fn is_lasting(&self) -> bool {
         match &self.cause {
             ConnectCause::Refused { reply, .. } => reply.is_permanent(),
-            ConnectCause::Link { .. } | ConnectCause::NoRoots => false,
+            ConnectCause::Link { .. } | ConnectCause::Tls(TlsError::Handshake(_) | TlsError::NoRoots) => false,
             _ => true,
         }
     }
@@ -127,15 +128,9 @@ pub enum ConnectCause {
     /// Bytes were sent in the clear behind the answer to STARTTLS: somebody tries to inject replies (CVE-2011-0411).
     #[error("the relay sent more than its answer before the TLS handshake; the session was dropped as unsafe")]
     Injected,
-    /// The handshake failed; the text says why.
-    #[error("the TLS handshake failed: {0}")]
-    Tls(String),
-    /// The system has no trusted root certificates.
-    #[error("no trusted root certificates were found on this machine (package ca-certificates)")]
-    NoRoots,
-    /// The extra CA is no PEM certificate.
-    #[error("the extra CA is not a certificate in PEM")]
-    ExtraCa,
+    /// The handshake failed; its text says why.
+    #[error(transparent)]
+    Tls(TlsError),
     /// The relay doesn't offer the login that was asked for.
     #[error("the relay does not offer AUTH {wanted}; it offers {offered}")]
     NoMechanism {

@@ -4,7 +4,7 @@
 //! the wire full, taking each message from a [`Source`] at the moment its MAIL FROM is written and giving each
 //! [`Outcome`] as soon as its reply arrives. A message's failure is a value; only opening a session has an error.
 //!
-//! Not here: resolving hosts, keeping connections, throttles and health (`relay`); campaigns and Postgres (`dispatch`,
+//! Not here: resolving hosts and the TLS handshake (`network`); keeping connections, throttles and health (`relay`); campaigns and Postgres (`dispatch`,
 //! `store`); the message's bytes (`mail`).
 //!
 //! RFC 5321 (SMTP), 2920 (PIPELINING), 1870 (SIZE), 6152 (8BITMIME), 6531 (SMTPUTF8), 3207 (STARTTLS), 4954 (AUTH).
@@ -23,7 +23,6 @@ mod session;
 mod settings;
 mod source;
 mod stream;
-mod tls;
 mod wire;
 
 pub use capabilities::Capabilities;
@@ -37,4 +36,3 @@ pub use reply::{MAX_LINE_BYTES, MAX_REPLY_BYTES, MAX_TEXT_BYTES, ProtocolFault, 
 pub use session::Session;
 pub use settings::{Auth, Credentials, Settings, TlsMode};
 pub use source::{Source, Submission};
-pub use tls::TlsInfo;

@@ -116,11 +116,6 @@ impl RawReply {
     }
 }
 
-/// A text of a peer with what a [`Reply`] can't hold replaced.
-pub(super) fn clean(text: &str) -> String {
-    text.chars().map(make_safe).collect()
-}
-
 /// Controls break logs and terminals; direction marks make a text read as another.
 fn make_safe(character: char) -> char {
     match character {

@@ -4,7 +4,8 @@
 
 use std::net::SocketAddr;
 
-use super::{capabilities::Capabilities, failure::Cause, phase::Phase, reply::Reply, tls::TlsInfo, wire::Wire};
+use super::{capabilities::Capabilities, failure::Cause, phase::Phase, reply::Reply, wire::Wire};
+use crate::network::TlsInfo;
 
 /// An SMTP session that is greeted, protected and logged in.
 ///
