@@ -4,8 +4,8 @@
 //! to SMTP relays, and a mailbox reader turns bounces and complaints into facts. `ARCHITECTURE.md` draws the floors
 //! that the modules stand on; `tests/it/architecture.rs` holds them.
 
-pub mod app;
 pub mod api;
+pub mod app;
 pub mod config;
 pub mod domain;
 pub mod keyring;

@@ -13,7 +13,7 @@ pub fn write(html: &mut Html, root: &Node, schema: &Node) {
     let fields = object.get("properties").map();
     if fields.is_empty() {
         html.raw("<p>");
-        write_type(html, root, object);
+        write_type(html, object);
         html.raw(" ");
         write_limits(html, root, object);
         html.raw("</p>\n");
@@ -26,7 +26,7 @@ pub fn write(html: &mut Html, root: &Node, schema: &Node) {
             html.raw(" <span class=\"due\">always</span>");
         }
         html.raw("</td><td>");
-        write_type(html, root, field);
+        write_type(html, field);
         html.raw("</td><td>");
         write_meaning(html, root, field);
         html.raw("</td></tr>\n");
@@ -39,7 +39,7 @@ pub fn write_words(html: &mut Html, root: &Node, schemas: &[(String, Node)]) {
     html.raw("<table><thead><tr><th>Name</th><th>Type</th><th>Meaning and limits</th></tr></thead><tbody>\n");
     for (name, schema) in schemas.iter().filter(|(_, schema)| !is_object(root, schema)) {
         html.raw("<tr id=\"schema-").text(name).raw("\"><td>").code(name).raw("</td><td>");
-        write_type(html, root, schema);
+        write_type(html, schema);
         html.raw("</td><td>");
         write_meaning(html, root, schema);
         html.raw("</td></tr>\n");
@@ -53,7 +53,7 @@ pub fn is_object(root: &Node, schema: &Node) -> bool {
 }
 
 /// Its type in words, with links to what it refers to.
-pub fn write_type(html: &mut Html, root: &Node, schema: &Node) {
+pub fn write_type(html: &mut Html, schema: &Node) {
     if let Some(name) = schema.reference() {
         html.link("schema-", name);
         return;
@@ -61,7 +61,7 @@ pub fn write_type(html: &mut Html, root: &Node, schema: &Node) {
     let choices = schema.get("anyOf").list();
     for (n, choice) in choices.iter().enumerate() {
         html.raw(if n == 0 { "" } else { " or " });
-        write_type(html, root, choice);
+        write_type(html, choice);
     }
     if !choices.is_empty() {
         return;
@@ -75,7 +75,7 @@ pub fn write_type(html: &mut Html, root: &Node, schema: &Node) {
         match kind {
             "array" if schema.has("items") => {
                 html.raw("array of ");
-                write_type(html, root, schema.get("items"));
+                write_type(html, schema.get("items"));
             }
             "" => {
                 html.raw("any");
