@@ -27,7 +27,7 @@ pub(super) fn read(headers: &Headers, parts: &[Part<'_>], original: &Headers) ->
     }
     // Mislabelled: the report says what it is, its fields stand in another part.
     if own().any(|part| part.report_type.as_deref() == Some("feedback-report")) {
-        let fields = own().filter(|p| !p.is_multipart() && !p.is_message()).map(|p| parse(&p.text()));
+        let fields = own().filter(|p| p.is_prose()).map(|p| parse(&p.text()));
         return Some(fields.max_by_key(|arf| arf.recipients.len()).unwrap_or_else(|| parse("")));
     }
     // Outlook.com's junk mail reports enclose the message and mark its header.

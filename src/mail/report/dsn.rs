@@ -24,7 +24,7 @@ pub(super) fn read(parts: &[Part<'_>]) -> Option<Dsn> {
     let labelled = own().filter(|part| {
         matches!(part.media_type.as_str(), "message/delivery-status" | "message/global-delivery-status")
     });
-    let mislabelled = own().filter(|part| !part.is_multipart() && !part.is_message());
+    let mislabelled = own().filter(|part| part.is_prose());
     labelled.map(|part| part.text()).map(|text| parse(&text)).find(|dsn| !dsn.recipients.is_empty()).or_else(|| {
         mislabelled.filter_map(|part| parse_mislabelled(&part.text())).find(|dsn| !dsn.recipients.is_empty())
     })
@@ -110,6 +110,27 @@ fn parse(text: &str) -> Dsn {
 }
 
 impl Dsn {
+    /// Whether each recipient has its address and its diagnostic.
+    pub(super) fn is_whole(&self) -> bool {
+        self.recipients.iter().all(|recipient| recipient.address.is_some() && recipient.diagnostic.is_some())
+    }
+
+    /// Takes from the prose beside the fields what these don't say: matched by address, or as the only one.
+    pub(super) fn complete(&mut self, prose: &[ReportRecipient]) {
+        let is_only = self.recipients.len() == 1 && prose.len() == 1;
+        for recipient in &mut self.recipients {
+            let same = |other: &&ReportRecipient| is_only || other.address == recipient.address;
+            let Some(told) = prose.iter().find(same) else { continue };
+            if recipient.address.is_none() {
+                recipient.address.clone_from(&told.address);
+            }
+            if recipient.diagnostic.is_none() {
+                let declared = recipient.status;
+                diagnose(recipient, told.diagnostic.as_deref(), declared);
+            }
+        }
+    }
+
     fn finish(&mut self, group: Group) {
         if !group.names_recipient() || self.recipients.len() >= RECIPIENTS_MAX {
             return;
@@ -127,6 +148,9 @@ impl Dsn {
         let named = address(&group.final_recipient);
         let actual = address(&group.actual_recipient);
         let mailed = address(&group.original_recipient);
+        // A server's inner name (`user@store`) says nothing outside.
+        let is_inner = |address: &String| !address.rsplit('@').next().is_some_and(|domain| domain.contains('.'));
+        let named = named.filter(|named| !(is_inner(named) && mailed.is_some()));
         recipient.address = named.or(actual).or_else(|| mailed.clone());
         recipient.original = mailed.filter(|mailed| Some(mailed) != recipient.address.as_ref());
         self.recipients.push(recipient);

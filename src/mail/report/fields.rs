@@ -55,7 +55,9 @@ pub(super) fn address_in(value: &str) -> Option<String> {
         Some((_, rest)) => rest.split_once('>').map_or(rest, |(inner, _)| inner),
         None => value.split_once(" (").map_or(value, |(inner, _)| inner),
     };
-    let inner = inner.trim().trim_matches(['"', '\'', '<', '>', '(', ')', '[', ']', ';', ',']);
+    let inner = inner.trim().trim_matches(['\'', '<', '>', '(', ')', '[', ']', ';', ',']);
+    // Quotes around the whole, not those of a quoted local part.
+    let inner = if inner.contains("\"@") { inner } else { inner.trim_matches('"') };
     // An RFC 5321 source route: `@relay:user@example.com`.
     let inner = if inner.starts_with('@') { inner.split_once(':').map_or(inner, |(_, rest)| rest) } else { inner };
     let inner = inner.strip_prefix("mailto:").unwrap_or(inner).trim_end_matches(['.', ':']);

@@ -62,6 +62,11 @@ impl Headers {
         self.get(name).map(decode_words)
     }
 
+    /// Whether there is no field.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// All fields in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &(String, String)> {
         self.0.iter()

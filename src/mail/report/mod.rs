@@ -19,6 +19,7 @@ mod headers;
 mod markup;
 mod origin;
 mod parts;
+mod prose;
 
 pub use facts::{
     Action, DEPTH_MAX, Feedback, InspectError, Inspection, Kind, Original, PARTS_MAX, RECIPIENTS_MAX, REPORT_MAX_BYTES,
@@ -39,12 +40,13 @@ pub fn inspect(raw: &[u8]) -> Result<Inspection, InspectError> {
     let headers = parts.first().map_or(&no_headers, |part| &part.headers);
     let original = origin::find(&parts);
     let mut inspection = origin::envelope(headers);
-    recognise(headers, &parts, &original, &mut inspection);
-    origin::fill(&original, &mut inspection.original);
+    let inline = recognise(headers, &parts, &original, &mut inspection);
+    origin::fill(if original.is_empty() { &inline } else { &original }, &mut inspection.original);
     Ok(inspection)
 }
 
-fn recognise(headers: &Headers, parts: &[Part<'_>], original: &Headers, inspection: &mut Inspection) {
+/// Fills in what the first format that fits says. Gives the original's header where it stands in a notice's text.
+fn recognise(headers: &Headers, parts: &[Part<'_>], original: &Headers, inspection: &mut Inspection) -> Headers {
     if let Some(arf) = arf::read(headers, parts, original) {
         inspection.kind = Kind::Arf;
         inspection.format = "rfc5965";
@@ -52,16 +54,32 @@ fn recognise(headers: &Headers, parts: &[Part<'_>], original: &Headers, inspecti
         inspection.feedback = Some(arf.feedback);
         inspection.reporting_mta = arf.reporting_mta;
         inspection.original.return_paths = arf.senders;
-    } else if let Some(dsn) = dsn::read(parts) {
+        return Headers::default();
+    }
+    let subject = inspection.subject.clone().unwrap_or_default();
+    let dsn = dsn::read(parts);
+    // A DSN without an address or a diagnostic may have them in its prose.
+    let is_whole = dsn.as_ref().is_some_and(|dsn| dsn.is_whole());
+    let prose = if is_whole { None } else { prose::read(headers, &subject, parts, original) };
+    if let Some(mut dsn) = dsn {
+        if let Some(prose) = &prose {
+            dsn.complete(&prose.recipients);
+        }
         inspection.kind = Kind::Dsn;
         inspection.format = "rfc3464";
         inspection.recipients = dsn.recipients;
         inspection.reporting_mta = dsn.reporting_mta;
         inspection.original.return_paths.extend(dsn.sender);
-    } else if auto_reply::is_auto_reply(headers, inspection.subject.as_deref().unwrap_or("")) {
+    } else if let Some(prose) = prose {
+        inspection.kind = Kind::Dsn;
+        inspection.format = "prose";
+        inspection.recipients = prose.recipients;
+        return prose.original;
+    } else if auto_reply::is_auto_reply(headers, &subject) {
         inspection.kind = Kind::AutoReply;
         inspection.format = "rfc3834";
         let address = headers.get("From").and_then(address_in);
         inspection.recipients = vec![ReportRecipient { address, ..ReportRecipient::new(Action::Replied) }];
     }
+    Headers::default()
 }

@@ -16,19 +16,8 @@ const ADDRESSES_MAX: usize = 50;
 /// The header of the original: the first message or header part that the report encloses.
 pub(super) fn find(parts: &[Part<'_>]) -> Headers {
     let mut enclosed = parts.iter().skip(1).filter(|part| part.n_enclosing == 0);
-    let part = enclosed.find(|part| part.is_message() || is_header_part(&part.media_type));
+    let part = enclosed.find(|part| part.is_message() || part.is_header());
     part.map(|part| Headers::parse(&part.decoded()).0).unwrap_or_default()
-}
-
-fn is_header_part(media_type: &str) -> bool {
-    matches!(
-        media_type,
-        "text/rfc822-headers"
-            | "text/rfc822-header"
-            | "message/rfc822-headers"
-            | "message/global-headers"
-            | "text/rfc822"
-    )
 }
 
 /// What the report's own header says about its delivery.

@@ -33,6 +33,8 @@ pub(super) struct Part<'x> {
     /// The body before any decoding.
     body: &'x [u8],
     charset: Option<String>,
+    /// Whether it is a multipart whose children follow; one without a delimiter line is read as text.
+    is_split: bool,
     /// How many messages enclose it: 0 for the parts of the report itself.
     pub(super) n_enclosing: usize,
 }
@@ -101,7 +103,7 @@ fn describe<'x>(
             });
         }
     }
-    (Part { media_type, report_type, headers, body, charset, n_enclosing }, boundary)
+    (Part { media_type, report_type, headers, body, charset, is_split: boundary.is_some(), n_enclosing }, boundary)
 }
 
 enum Delimiter {
@@ -157,9 +159,22 @@ impl Part<'_> {
         matches!(self.media_type.as_str(), "message/rfc822" | "message/global" | "message/news")
     }
 
-    /// Whether it is a multipart that was split.
-    pub(super) fn is_multipart(&self) -> bool {
-        self.media_type.starts_with("multipart/")
+    /// Whether it holds text for people or programs: no container, no enclosed message, no attachment.
+    pub(super) fn is_prose(&self) -> bool {
+        let readable = self.media_type.starts_with("text/") || self.media_type.starts_with("multipart/");
+        readable && !self.is_split && !self.is_header()
+    }
+
+    /// Whether it is the header of an enclosed message.
+    pub(super) fn is_header(&self) -> bool {
+        matches!(
+            self.media_type.as_str(),
+            "text/rfc822-headers"
+                | "text/rfc822-header"
+                | "text/rfc822"
+                | "message/rfc822-headers"
+                | "message/global-headers"
+        )
     }
 
     fn encoding(&self) -> &str {

@@ -1,0 +1,80 @@
+//! A notice in prose: is it one, what is its text, where does the original begin, does it speak of a delay. A leaf over
+//! `words`.
+
+use super::{
+    super::{headers::Headers, parts::Part},
+    words::Words,
+};
+
+/// Most lines of a notice that are looked at.
+const LINES_MAX: usize = 2_000;
+/// Most bytes of a line that are looked at: Gmail puts a whole reply on one.
+const LINE_MAX_BYTES: usize = 2_000;
+/// Most text parts that are looked at.
+const PARTS_MAX: usize = 10;
+
+/// The text of a notice, cut from the original that follows it.
+pub(in super::super) struct Notice {
+    /// Up to the original.
+    pub(in super::super) lines: Vec<String>,
+    /// The original's header, when it stands in the text.
+    pub(in super::super) original: Headers,
+}
+
+impl Notice {
+    /// Collects the text parts of the report itself: plain ones, else HTML.
+    pub(super) fn collect(parts: &[Part<'_>], words: &Words) -> Self {
+        let own = || parts.iter().filter(|part| part.n_enclosing == 0 && part.is_prose()).take(PARTS_MAX);
+        let plain: String =
+            own().filter(|part| part.media_type != "text/html").map(|part| part.text() + "\n").collect();
+        let text = if plain.trim().is_empty() { own().map(|part| part.text() + "\n").collect() } else { plain };
+        let mut lines = Vec::new();
+        let mut rest = text.as_str();
+        while let Some((line, after)) = rest.split_once('\n') {
+            if lines.len() >= LINES_MAX {
+                break;
+            }
+            let told_before = lines.iter().any(|line: &String| !line.trim().is_empty());
+            if told_before && words.separators.is_match(line.trim_start()) {
+                return Self { lines, original: header_behind(rest) };
+            }
+            let end = line.floor_char_boundary(LINE_MAX_BYTES);
+            lines.push(line.get(..end).unwrap_or("").trim_end().to_owned());
+            rest = after;
+        }
+        Self { lines, original: Headers::default() }
+    }
+
+    /// Whether it is a notice at all: two of sender, subject and words say so, or the message's type does.
+    pub(super) fn is_one(&self, headers: &Headers, subject: &str, parts: &[Part<'_>], words: &Words) -> bool {
+        let typed = parts.first().is_some_and(|part| part.report_type.as_deref() == Some("delivery-status"));
+        let sender = headers.decoded("From").is_some_and(|from| words.senders.is_match(&from));
+        let said = self.lines.iter().any(|line| words.openings.is_match(line));
+        let titled = words.subjects.is_match(subject);
+        let bounced = headers.get("Return-Path").is_some_and(|path| path.trim() == "<>");
+        typed
+            || headers.get("X-Failed-Recipients").is_some()
+            || usize::from(sender) + usize::from(said) + usize::from(titled) >= 2
+            || (bounced && said)
+    }
+
+    /// Whether the message still waits.
+    pub(super) fn is_delay(&self, subject: &str, words: &Words) -> bool {
+        let lines = || self.lines.iter().map(String::as_str).chain([subject]);
+        lines().any(|line| words.delays.is_match(line)) && !lines().any(|line| words.finals.is_match(line))
+    }
+}
+
+/// The header block behind a separator line: at the line itself when it is a header, else at the next that is one.
+fn header_behind(text: &str) -> Headers {
+    let mut rest = text;
+    for _ in 0..10 {
+        let (headers, _) = Headers::parse(rest.as_bytes());
+        if !headers.is_empty() {
+            return headers;
+        }
+        let Some((_, after)) = rest.split_once('\n') else { break };
+        rest = after;
+    }
+    Headers::default()
+}
