@@ -33,7 +33,14 @@ pub fn classify_reply(code: u16, enhanced: Option<EnhancedStatus>, text: &str) -
 
 /// Judges what a report says about a recipient, whatever its action: only a failed one is a bounce.
 pub fn classify_recipient(recipient: &ReportRecipient) -> Verdict {
-    classify(recipient.reply_code, recipient.status, recipient.diagnostic.as_deref().unwrap_or(""))
+    let text = recipient.diagnostic.as_deref().unwrap_or("");
+    let verdict = classify(recipient.reply_code, recipient.status, text);
+    // Who takes RCPT TO and says "user unknown" to the message filters by its content; only a code is sure enough.
+    let is_sure = !recipient.after_data || recipient.status.is_some_and(|status| status.subject == 1);
+    match verdict.severity {
+        Severity::Hard if !is_sure => Verdict { severity: Severity::Soft, ..verdict },
+        _ => verdict,
+    }
 }
 
 fn classify(code: Option<u16>, status: Option<EnhancedStatus>, text: &str) -> Verdict {
@@ -44,8 +51,10 @@ fn classify(code: Option<u16>, status: Option<EnhancedStatus>, text: &str) -> Ve
         (None, Some(code)) => code >= 500,
         (None, None) => true,
     };
+    // What is switched off may be switched on again: only the code itself condemns, not words like "locked".
+    let is_certain = class != BounceClass::Disabled || status == Some(EnhancedStatus::new(5, 2, 1));
     let severity = match class.severity() {
-        Severity::Hard if !is_permanent => Severity::Soft,
+        Severity::Hard if !is_permanent || !is_certain => Severity::Soft,
         severity => severity,
     };
     Verdict { class, severity }

@@ -108,7 +108,7 @@ impl BounceClass {
         Self::ALL.into_iter().find(|class| class.as_str() == name)
     }
 
-    /// Whom the class is about when the failure is permanent.
+    /// Whom the class is about when the failure is permanent and sure.
     pub const fn severity(self) -> Severity {
         match self {
             Self::NoSuchUser | Self::NoSuchDomain | Self::NoMail | Self::Moved | Self::Disabled => Severity::Hard,

@@ -61,7 +61,8 @@ fn parse(text: &str) -> Arf {
     arf
 }
 
-fn parse_feedback(value: &str) -> Feedback {
+/// The type by its name.
+pub(super) fn parse_feedback(value: &str) -> Feedback {
     match value.trim().to_ascii_lowercase().as_str() {
         "abuse" | "complaint" => Feedback::Abuse,
         "opt-out" | "opt-out-list" | "optout" => Feedback::OptOut,

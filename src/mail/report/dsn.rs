@@ -110,16 +110,12 @@ fn parse(text: &str) -> Dsn {
 }
 
 impl Dsn {
-    /// Whether each recipient has its address and its diagnostic.
-    pub(super) fn is_whole(&self) -> bool {
-        self.recipients.iter().all(|recipient| recipient.address.is_some() && recipient.diagnostic.is_some())
-    }
-
     /// Takes from the prose beside the fields what these don't say: matched by address, or as the only one.
-    pub(super) fn complete(&mut self, prose: &[ReportRecipient]) {
-        let is_only = self.recipients.len() == 1 && prose.len() == 1;
+    pub(super) fn complete(&mut self, prose: &[ReportRecipient], after_data: bool) {
+        let is_single = self.recipients.len() == 1;
         for recipient in &mut self.recipients {
-            let same = |other: &&ReportRecipient| is_only || other.address == recipient.address;
+            recipient.after_data = is_single && after_data;
+            let same = |other: &&ReportRecipient| (is_single && prose.len() == 1) || other.address == recipient.address;
             let Some(told) = prose.iter().find(same) else { continue };
             if recipient.address.is_none() {
                 recipient.address.clone_from(&told.address);

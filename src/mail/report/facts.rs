@@ -135,6 +135,8 @@ pub struct ReportRecipient {
     pub diagnostic: Option<String>,
     /// The server that refused, as the report names it.
     pub remote_mta: Option<String>,
+    /// Whether the refusal answered the message (DATA) and not the address (RCPT TO), as far as the report tells.
+    pub after_data: bool,
 }
 
 impl ReportRecipient {
@@ -148,6 +150,7 @@ impl ReportRecipient {
             reply_code: None,
             diagnostic: None,
             remote_mta: None,
+            after_data: false,
         }
     }
 }

@@ -47,6 +47,11 @@ impl Headers {
         (Self(fields), rest)
     }
 
+    /// Fields that were read elsewhere.
+    pub(super) fn from_fields(fields: impl Iterator<Item = (String, String)>) -> Self {
+        Self(fields.take(FIELDS_MAX).collect())
+    }
+
     /// The value of the first field of that name.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next()

@@ -20,6 +20,7 @@ mod markup;
 mod origin;
 mod parts;
 mod prose;
+mod sns;
 
 pub use facts::{
     Action, DEPTH_MAX, Feedback, InspectError, Inspection, Kind, Original, PARTS_MAX, RECIPIENTS_MAX, REPORT_MAX_BYTES,
@@ -57,20 +58,21 @@ fn recognise(headers: &Headers, parts: &[Part<'_>], original: &Headers, inspecti
         return Headers::default();
     }
     let subject = inspection.subject.clone().unwrap_or_default();
-    let dsn = dsn::read(parts);
-    // A DSN without an address or a diagnostic may have them in its prose.
-    let is_whole = dsn.as_ref().is_some_and(|dsn| dsn.is_whole());
-    let prose = if is_whole { None } else { prose::read(headers, &subject, parts, original) };
-    if let Some(mut dsn) = dsn {
-        if let Some(prose) = &prose {
-            dsn.complete(&prose.recipients);
-        }
+    let prose = prose::read(headers, &subject, parts, original);
+    if let Some(mut dsn) = dsn::read(parts) {
+        dsn.complete(&prose.recipients, prose.after_data);
         inspection.kind = Kind::Dsn;
         inspection.format = "rfc3464";
         inspection.recipients = dsn.recipients;
         inspection.reporting_mta = dsn.reporting_mta;
         inspection.original.return_paths.extend(dsn.sender);
-    } else if let Some(prose) = prose {
+    } else if let Some(notice) = sns::read(headers, parts) {
+        inspection.kind = notice.kind;
+        inspection.format = "sns";
+        inspection.recipients = notice.recipients;
+        inspection.feedback = notice.feedback;
+        return notice.original;
+    } else if !prose.recipients.is_empty() {
         inspection.kind = Kind::Dsn;
         inspection.format = "prose";
         inspection.recipients = prose.recipients;

@@ -12,7 +12,7 @@ pub(super) enum Certainty {
     Named,
     /// It begins a line.
     Leads,
-    /// It stands in the transcript of a session behind a refusal: `550 <a@b>... no`.
+    /// It stands in the transcript of a session: `>>> RCPT TO:<a@b>`, `550 <a@b>... no`.
     Refused,
     /// It begins a line below words like "the following addresses failed", or stands behind a label.
     Listed,
@@ -45,12 +45,15 @@ pub(super) fn find_mentions(lines: &[String], words: &Words) -> Vec<Mention> {
             if address.starts_with('@') || address.is_empty() || is_mailto {
                 continue;
             }
-            let certainty = if words.labels.is_match(before) {
+            let leads = before.trim_matches(|c: char| c.is_whitespace() || "<>\"'*-([•".contains(c)).is_empty();
+            let certainty = if is_command(before) {
+                Certainty::Refused
+            } else if words.labels.is_match(before) || (leads && introduced) {
                 Certainty::Listed
             } else if is_ignored {
                 continue;
-            } else if before.trim_matches(|c: char| c.is_whitespace() || "<>\"'*-([•".contains(c)).is_empty() {
-                if introduced { Certainty::Listed } else { Certainty::Leads }
+            } else if leads {
+                Certainty::Leads
             } else if is_refusal(before) {
                 Certainty::Refused
             } else {
@@ -61,6 +64,11 @@ pub(super) fn find_mentions(lines: &[String], words: &Words) -> Vec<Mention> {
         introduced |= words.introductions.is_match(line);
     }
     mentions
+}
+
+/// `>>> RCPT TO:<`.
+fn is_command(before: &str) -> bool {
+    before.trim_end_matches(['<', ' ']).to_ascii_lowercase().ends_with("rcpt to:")
 }
 
 /// `550 <` and `550 5.1.1 <`.

@@ -8,6 +8,7 @@
 mod about;
 mod mention;
 mod notice;
+mod phase;
 mod words;
 
 use super::{
@@ -23,18 +24,23 @@ use notice::Notice;
 use words::WORDS;
 
 /// What a notice in prose says.
+#[derive(Default)]
 pub(super) struct Prose {
+    /// Empty when it isn't a notice.
     pub(super) recipients: Vec<ReportRecipient>,
+    /// Whether the refusal answered the message and not the address.
+    pub(super) after_data: bool,
     /// The original's header, when it stands in the text.
     pub(super) original: Headers,
 }
 
 /// Reads a message as a notice in prose; `original` is the header of an enclosed message, if there is one.
-pub(super) fn read(headers: &Headers, subject: &str, parts: &[Part<'_>], original: &Headers) -> Option<Prose> {
-    let words = WORDS.as_ref()?;
+pub(super) fn read(headers: &Headers, subject: &str, parts: &[Part<'_>], original: &Headers) -> Prose {
+    let Some(words) = WORDS.as_ref() else { return Prose::default() };
     let notice = Notice::collect(parts, words);
+    let after_data = phase::is_after_data(&notice.lines, words);
     if !notice.is_one(headers, subject, parts, words) {
-        return None;
+        return Prose { after_data, ..Prose::default() };
     }
     let action = if notice.is_delay(subject, words) { Action::Delayed } else { Action::Failed };
     let mentions = find_mentions(&notice.lines, words);
@@ -53,11 +59,12 @@ pub(super) fn read(headers: &Headers, subject: &str, parts: &[Part<'_>], origina
     let entry = |address: String| {
         let diagnostic = about.address(&address);
         let mut recipient = ReportRecipient { address: Some(address), ..ReportRecipient::new(action) };
+        recipient.after_data = after_data && failed.len() == 1;
         diagnose(&mut recipient, diagnostic.as_deref(), None);
         recipient
     };
-    let recipients: Vec<_> = failed.iter().cloned().map(entry).collect();
-    (!recipients.is_empty()).then_some(Prose { recipients, original: notice.original })
+    let recipients = failed.iter().cloned().map(entry).collect();
+    Prose { recipients, after_data, original: notice.original }
 }
 
 /// The failed addresses: the most certain mentions, without the report's own; else whom the original was for.

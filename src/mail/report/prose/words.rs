@@ -19,6 +19,7 @@ struct Table {
     introductions: Vec<String>,
     labels: Vec<String>,
     ignored: Vec<String>,
+    after_data: Vec<String>,
 }
 
 /// Sets of expressions, each named as in the table.
@@ -32,6 +33,7 @@ pub(super) struct Words {
     pub(super) introductions: RegexSet,
     pub(super) labels: RegexSet,
     pub(super) ignored: RegexSet,
+    pub(super) after_data: RegexSet,
     /// An address in running text.
     pub(super) address: Regex,
 }
@@ -55,6 +57,7 @@ fn parse() -> Result<Words, Box<dyn std::error::Error>> {
         introductions: set(table.introductions)?,
         labels: set(table.labels)?,
         ignored: set(table.ignored)?,
+        after_data: set(table.after_data)?,
         address: RegexBuilder::new(address).build()?,
     })
 }

@@ -1,0 +1,126 @@
+//! Notifications of Amazon SES that SNS sends by mail: JSON in a text part.
+//!
+//! Source: docs.aws.amazon.com/ses, "Amazon SNS notification contents for Amazon SES".
+
+use serde::Deserialize;
+
+use super::{
+    arf::parse_feedback,
+    diagnosis::diagnose,
+    facts::{Action, Feedback, Kind, RECIPIENTS_MAX, ReportRecipient},
+    headers::Headers,
+    parts::Part,
+};
+
+/// What a notification says.
+pub(super) struct Notification {
+    pub(super) kind: Kind,
+    pub(super) recipients: Vec<ReportRecipient>,
+    pub(super) feedback: Option<Feedback>,
+    pub(super) original: Headers,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(rename = "Message")]
+    message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    bounce: Option<Bounce>,
+    complaint: Option<Complaint>,
+    delivery: Option<Delivery>,
+    #[serde(default)]
+    mail: Mail,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Bounce {
+    #[serde(default)]
+    bounced_recipients: Vec<Bounced>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Bounced {
+    email_address: String,
+    status: Option<String>,
+    diagnostic_code: Option<String>,
+    action: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Complaint {
+    #[serde(default)]
+    complained_recipients: Vec<Complained>,
+    complaint_feedback_type: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Complained {
+    email_address: String,
+}
+
+#[derive(Deserialize)]
+struct Delivery {
+    #[serde(default)]
+    recipients: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct Mail {
+    #[serde(default)]
+    headers: Vec<Field>,
+}
+
+#[derive(Deserialize)]
+struct Field {
+    name: String,
+    value: String,
+}
+
+/// Reads a message as a notification: it is marked as one and holds the JSON of one.
+pub(super) fn read(headers: &Headers, parts: &[Part<'_>]) -> Option<Notification> {
+    headers.get("X-Amz-Sns-Message-Id")?;
+    let text = parts.iter().find(|part| part.is_prose()).map(|part| part.text())?;
+    let event = parse(&text)?;
+    let entry = |address: String, action| ReportRecipient { address: Some(address), ..ReportRecipient::new(action) };
+    let (kind, feedback, recipients): (_, _, Vec<_>) = if let Some(complaint) = event.complaint {
+        let feedback = complaint.complaint_feedback_type.as_deref().map_or(Feedback::Abuse, parse_feedback);
+        let named = complaint.complained_recipients.into_iter();
+        (Kind::Arf, Some(feedback), named.map(|c| entry(c.email_address, Action::Complaint)).collect())
+    } else if let Some(bounce) = event.bounce {
+        let named = bounce.bounced_recipients.into_iter().map(|bounced| {
+            let is_delay = bounced.action.as_deref() == Some("delayed");
+            let mut recipient = entry(bounced.email_address, if is_delay { Action::Delayed } else { Action::Failed });
+            let diagnostic = bounced.diagnostic_code.as_deref().map(super::fields::untyped);
+            diagnose(&mut recipient, diagnostic, bounced.status.as_deref().and_then(|status| status.parse().ok()));
+            recipient
+        });
+        (Kind::Dsn, None, named.collect())
+    } else {
+        let named = event.delivery?.recipients.into_iter();
+        (Kind::Dsn, None, named.map(|address| entry(address, Action::Delivered)).collect())
+    };
+    let recipients = recipients.into_iter().take(RECIPIENTS_MAX).collect();
+    let original = Headers::from_fields(event.mail.headers.into_iter().map(|field| (field.name, field.value)));
+    Some(Notification { kind, recipients, feedback, original })
+}
+
+/// The event, bare or inside the envelope of SNS. Relays break its long lines (`!` and a line end, RFC 5321 servers of
+/// old): outside of strings line ends don't matter, inside there are none.
+fn parse(text: &str) -> Option<Event> {
+    let joined = text.replace("!\n ", "").replace('\n', "");
+    let json = joined.get(joined.find('{')?..)?;
+    let first = |json: &str| serde_json::Deserializer::from_str(json).into_iter::<serde_json::Value>().next()?.ok();
+    let value = first(json)?;
+    match Envelope::deserialize(&value) {
+        Ok(envelope) => serde_json::from_str(&envelope.message).ok(),
+        Err(_) => Event::deserialize(&value).ok(),
+    }
+}
