@@ -33,8 +33,7 @@ pub fn classify_reply(code: u16, enhanced: Option<EnhancedStatus>, text: &str) -
 
 /// Judges what a report says about a recipient, whatever its action: only a failed one is a bounce.
 pub fn classify_recipient(recipient: &ReportRecipient) -> Verdict {
-    let text = recipient.diagnostic.as_deref().unwrap_or("");
-    let verdict = classify(recipient.reply_code, recipient.status, text);
+    let verdict = classify(recipient.reply_code, recipient.status, recipient.reply());
     // Who takes RCPT TO and says "user unknown" to the message filters by its content; only a code is sure enough.
     let is_sure = !recipient.after_data || recipient.status.is_some_and(|status| status.subject == 1);
     match verdict.severity {

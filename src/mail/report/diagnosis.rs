@@ -34,24 +34,14 @@ pub(super) fn find_reply_code(text: &str) -> Option<u16> {
 /// Fills in the diagnostic and what it says, by precedence: the enhanced code inside the diagnostic beats the declared
 /// one, unless it says less.
 pub(super) fn diagnose(recipient: &mut ReportRecipient, diagnostic: Option<&str>, declared: Option<EnhancedStatus>) {
-    let diagnostic = diagnostic.map(tidy).filter(|text| !text.is_empty());
-    let reply = diagnostic.as_deref().map(unwrap_reply);
-    let said = reply.and_then(EnhancedStatus::find);
-    recipient.reply_code = reply.and_then(find_reply_code);
+    recipient.diagnostic = diagnostic.map(tidy).filter(|text| !text.is_empty());
+    let said = EnhancedStatus::find(recipient.reply());
+    recipient.reply_code = find_reply_code(recipient.reply());
     recipient.status = match (said, declared) {
         (Some(said), Some(declared)) if !said.is_specific() && declared.is_specific() => Some(declared),
         (Some(said), _) => Some(said),
         (None, declared) => declared,
     };
-    recipient.diagnostic = diagnostic;
-}
-
-/// The reply inside the words of a gateway that puts its own guess in front: `5.1.0 - Unknown address error 550-'5.7.1 …'`
-/// (Cisco's mail gateways, Amazon SES).
-pub(super) fn unwrap_reply(diagnostic: &str) -> &str {
-    const GUESSES: [&str; 2] = ["- Unknown address error ", "- Other network problem "];
-    let inner = GUESSES.iter().find_map(|guess| diagnostic.split_once(guess)).map(|(_, inner)| inner);
-    inner.filter(|inner| find_reply_code(inner).is_some()).unwrap_or(diagnostic)
 }
 
 #[cfg(test)]

@@ -155,6 +155,17 @@ impl ReportRecipient {
     }
 }
 
+impl ReportRecipient {
+    /// The words that decide: the diagnostic, or the reply that a gateway quotes in it behind a guess of its own,
+    /// `5.1.0 - Unknown address error 550-'5.7.1 …'` (Cisco's mail gateways, Amazon SES).
+    pub fn reply(&self) -> &str {
+        const GUESSES: [&str; 2] = ["- Unknown address error ", "- Other network problem "];
+        let diagnostic = self.diagnostic.as_deref().unwrap_or("");
+        let quoted = GUESSES.iter().find_map(|guess| diagnostic.split_once(guess)).map(|(_, quoted)| quoted);
+        quoted.filter(|quoted| quoted.starts_with(['4', '5'])).unwrap_or(diagnostic)
+    }
+}
+
 /// What is left of the message that the report is about.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Original {
