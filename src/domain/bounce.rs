@@ -106,3 +106,78 @@ pub fn describe(inspection: &Inspection) -> Description {
     });
     Description { kind: inspection.kind.as_str(), recipients: recipients.collect() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(code: u16, enhanced: &str, text: &str) -> (&'static str, &'static str) {
+        let verdict = classify_reply(code, enhanced.parse().ok(), text);
+        (verdict.class.as_str(), verdict.severity.as_str())
+    }
+
+    #[test]
+    fn the_condemning_codes_condemn() {
+        for (code, enhanced, class) in [
+            (550, "5.1.1", "no_such_user"),
+            (550, "5.1.2", "no_such_domain"),
+            (551, "5.1.6", "moved"),
+            (556, "5.1.10", "no_mail"),
+            (550, "5.2.1", "disabled"),
+        ] {
+            assert_eq!(verdict(code, enhanced, ""), (class, "hard"), "{enhanced}");
+        }
+    }
+
+    #[test]
+    fn a_full_mailbox_and_a_lost_way_pass() {
+        assert_eq!(verdict(552, "5.2.2", "mailbox full"), ("mailbox_full", "soft"));
+        assert_eq!(verdict(550, "5.1.1", "<a@b.example>: user is over quota"), ("mailbox_full", "soft"));
+        assert_eq!(verdict(554, "5.4.6", "too many hops"), ("routing", "soft"));
+        assert_eq!(verdict(451, "", "greylisted, try again in 300 seconds"), ("greylisted", "soft"));
+    }
+
+    #[test]
+    fn policy_size_and_reputation_are_about_us() {
+        assert_eq!(verdict(552, "5.3.4", ""), ("too_large", "about_us"));
+        assert_eq!(verdict(550, "5.7.1", "Access denied"), ("policy", "about_us"));
+        assert_eq!(verdict(554, "5.7.1", "blocked using zen.spamhaus.org"), ("reputation", "about_us"));
+        assert_eq!(
+            verdict(550, "5.7.26", "This mail is unauthenticated: DMARC check failed"),
+            ("auth_failure", "about_us")
+        );
+        assert_eq!(verdict(550, "5.1.8", "sender address rejected: domain not found"), ("policy", "about_us"));
+        assert_eq!(verdict(421, "4.7.28", "unusual rate of mail"), ("rate_limited", "about_us"));
+    }
+
+    #[test]
+    fn words_beat_the_reply_code_and_nothing_temporary_is_hard() {
+        assert_eq!(verdict(550, "", "no such user here"), ("no_such_user", "hard"));
+        assert_eq!(verdict(450, "4.1.1", "user unknown"), ("no_such_user", "soft"));
+        assert_eq!(
+            verdict(550, "5.2.1", "is receiving mail at a rate that prevents delivery"),
+            ("rate_limited", "about_us")
+        );
+        assert_eq!(verdict(550, "", "this account is locked"), ("disabled", "soft"));
+        assert_eq!(verdict(599, "", ""), ("other", "soft"));
+        assert_eq!(verdict(550, "", "\u{0}\u{fffd} é"), ("other", "soft"));
+    }
+
+    #[test]
+    fn only_a_failed_recipient_has_a_severity() {
+        let recipient = |action| ReportRecipient {
+            address: Some("a@b.example".into()),
+            status: "4.2.2".parse().ok(),
+            ..ReportRecipient::new(action)
+        };
+        let described = |action| {
+            let inspection = Inspection { recipients: vec![recipient(action)], ..Inspection::default() };
+            serde_json::to_value(describe(&inspection)).unwrap()["recipients"][0].clone()
+        };
+        let failed = described(Action::Failed);
+        let expected = r#"{"address":"a@b.example","action":"failed","status":"4.2.2","class":"mailbox_full","severity":"soft","diagnostic":null}"#;
+        assert_eq!(failed, serde_json::from_str::<serde_json::Value>(expected).unwrap());
+        assert!(described(Action::Delayed)["severity"].is_null());
+        assert!(described(Action::Delivered)["class"].is_null());
+    }
+}

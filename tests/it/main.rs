@@ -5,4 +5,5 @@ mod contract;
 mod corpus;
 mod ledger;
 mod smtp;
+mod inspection;
 mod support;

@@ -48,7 +48,7 @@ fn parse(text: &str) -> Arf {
     for line in parse_lines(text) {
         let Line::Field(name, value) = line else { continue };
         match name.as_str() {
-            "feedback-type" => arf.feedback = parse_feedback(&value),
+            "feedback-type" => arf.feedback = Feedback::parse(&value),
             "original-rcpt-to" | "removal-recipient" if arf.recipients.len() < RECIPIENTS_MAX => {
                 let address = address_in(&value).filter(|address| !arf.recipients.contains(address));
                 arf.recipients.extend(address);
@@ -59,19 +59,6 @@ fn parse(text: &str) -> Arf {
         }
     }
     arf
-}
-
-/// The type by its name.
-pub(super) fn parse_feedback(value: &str) -> Feedback {
-    match value.trim().to_ascii_lowercase().as_str() {
-        "abuse" | "complaint" => Feedback::Abuse,
-        "opt-out" | "opt-out-list" | "optout" => Feedback::OptOut,
-        "fraud" => Feedback::Fraud,
-        "virus" => Feedback::Virus,
-        "auth-failure" | "dmarc" => Feedback::AuthFailure,
-        "not-spam" => Feedback::NotSpam,
-        _ => Feedback::Other,
-    }
 }
 
 impl Arf {

@@ -111,6 +111,19 @@ impl Feedback {
         }
     }
 
+    /// The type by its name in a report, in any case; what isn't known is [`Feedback::Other`].
+    pub fn parse(name: &str) -> Self {
+        match name.trim().to_ascii_lowercase().as_str() {
+            "abuse" | "complaint" => Self::Abuse,
+            "opt-out" | "opt-out-list" | "optout" => Self::OptOut,
+            "fraud" => Self::Fraud,
+            "virus" => Self::Virus,
+            "auth-failure" | "dmarc" => Self::AuthFailure,
+            "not-spam" => Self::NotSpam,
+            _ => Self::Other,
+        }
+    }
+
     /// Whether a recipient who sent it must get no more mail: `abuse` and `opt-out`, and nothing else.
     pub const fn ends_mail(self) -> bool {
         matches!(self, Self::Abuse | Self::OptOut)

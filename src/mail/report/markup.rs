@@ -7,6 +7,9 @@ const BLOCKS: [&str; 12] = ["br", "p", "div", "tr", "li", "td", "h1", "h2", "h3"
 /// Elements whose content isn't shown.
 const HIDDEN: [&str; 4] = ["head", "style", "script", "title"];
 
+/// Longest name of an entity that is looked for.
+const ENTITY_MAX_BYTES: usize = 8;
+
 /// The text of an HTML document.
 pub(super) fn html_to_text(html: &str) -> String {
     let mut out = String::with_capacity(html.len() / 2);
@@ -55,7 +58,8 @@ fn push_text(out: &mut String, text: &str) {
     let mut rest = text;
     while let Some((plain, after)) = rest.split_once('&') {
         push_plain(out, plain);
-        let decoded = after.split_once(';').and_then(|(name, tail)| entity(name).map(|c| (c, tail)));
+        let near = after.get(..after.floor_char_boundary(ENTITY_MAX_BYTES + 1)).unwrap_or("");
+        let decoded = near.split_once(';').and_then(|(name, _)| Some((entity(name)?, after.get(name.len() + 1..)?)));
         rest = match decoded {
             Some((c, tail)) => {
                 out.push(c);
@@ -75,9 +79,6 @@ fn push_plain(out: &mut String, text: &str) {
 }
 
 fn entity(name: &str) -> Option<char> {
-    if name.len() > 8 {
-        return None;
-    }
     match name {
         "lt" => Some('<'),
         "gt" => Some('>'),

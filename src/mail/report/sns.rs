@@ -5,7 +5,6 @@
 use serde::Deserialize;
 
 use super::{
-    arf::parse_feedback,
     diagnosis::diagnose,
     facts::{Action, Feedback, Kind, RECIPIENTS_MAX, ReportRecipient},
     headers::Headers,
@@ -91,7 +90,7 @@ pub(super) fn read(headers: &Headers, parts: &[Part<'_>]) -> Option<Notification
     let event = parse(&text)?;
     let entry = |address: String, action| ReportRecipient { address: Some(address), ..ReportRecipient::new(action) };
     let (kind, feedback, recipients): (_, _, Vec<_>) = if let Some(complaint) = event.complaint {
-        let feedback = complaint.complaint_feedback_type.as_deref().map_or(Feedback::Abuse, parse_feedback);
+        let feedback = complaint.complaint_feedback_type.as_deref().map_or(Feedback::Abuse, Feedback::parse);
         let named = complaint.complained_recipients.into_iter();
         (Kind::Arf, Some(feedback), named.map(|c| entry(c.email_address, Action::Complaint)).collect())
     } else if let Some(bounce) = event.bounce {

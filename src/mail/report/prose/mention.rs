@@ -42,6 +42,8 @@ pub(super) fn find_mentions(lines: &[String], words: &Words) -> Vec<Mention> {
             let before = line.get(..found.start()).unwrap_or("");
             let address = found.as_str().trim_start_matches(['\'', '*', '=', '>', '`']);
             let is_mailto = before.to_ascii_lowercase().ends_with("mailto:");
+            // X.400 names: `dda:SMTP=user@example.com`.
+            let address = strip_prefix_ignoring_case(address, "smtp=");
             if address.starts_with('@') || address.is_empty() || is_mailto {
                 continue;
             }
@@ -64,6 +66,13 @@ pub(super) fn find_mentions(lines: &[String], words: &Words) -> Vec<Mention> {
         introduced |= words.introductions.is_match(line);
     }
     mentions
+}
+
+fn strip_prefix_ignoring_case<'x>(text: &'x str, prefix: &str) -> &'x str {
+    match text.split_at_checked(prefix.len()) {
+        Some((start, rest)) if start.eq_ignore_ascii_case(prefix) => rest,
+        _ => text,
+    }
 }
 
 /// `>>> RCPT TO:<`.

@@ -85,19 +85,24 @@ fn choose(mentions: &[Mention], headers: &Headers, original_to: &[String]) -> Ve
             return found;
         }
     }
-    let named: Vec<String> = at(Certainty::Named, true).into_iter().filter(|address| was_mailed(address)).collect();
-    if !named.is_empty() {
-        return named;
+    let named = at(Certainty::Named, true);
+    let mailed: Vec<String> = named.iter().filter(|address| was_mailed(address)).cloned().collect();
+    if !mailed.is_empty() {
+        return mailed;
     }
     let own_listed = at(Certainty::Listed, true);
     if !own_listed.is_empty() {
         return own_listed;
     }
-    // A single recipient of the original is the one; of several, nobody knows which.
-    match original_to {
-        [only] => vec![only.clone()],
-        _ => Vec::new(),
+    // A single recipient of the original is the one; of several, nobody knows which. The same for a single stranger.
+    if let [only] = original_to
+        && !is_own(only)
+    {
+        return vec![only.clone()];
     }
+    let mut strangers = at(Certainty::Named, false);
+    dedupe(&mut strangers);
+    if strangers.len() == 1 { strangers } else { Vec::new() }
 }
 
 fn dedupe(addresses: &mut Vec<String>) {

@@ -30,32 +30,38 @@ impl Notice {
         let text = if plain.trim().is_empty() { own().map(|part| part.text() + "\n").collect() } else { plain };
         let mut lines = Vec::new();
         let mut rest = text.as_str();
+        let mut is_told = false;
         while let Some((line, after)) = rest.split_once('\n') {
             if lines.len() >= LINES_MAX {
                 break;
             }
-            let told_before = lines.iter().any(|line: &String| !line.trim().is_empty());
-            if told_before && words.separators.is_match(line.trim_start()) {
+            let line = line.get(..line.floor_char_boundary(LINE_MAX_BYTES)).unwrap_or("").trim_end();
+            if is_told && words.separators.is_match(line.trim_start()) {
                 return Self { lines, original: header_behind(rest) };
             }
-            let end = line.floor_char_boundary(LINE_MAX_BYTES);
-            lines.push(line.get(..end).unwrap_or("").trim_end().to_owned());
+            is_told |= !line.is_empty();
+            lines.push(line.to_owned());
             rest = after;
         }
         Self { lines, original: Headers::default() }
     }
 
-    /// Whether it is a notice at all: two of sender, subject and words say so, or the message's type does.
+    /// Whether it is a notice at all: two of sender, subject and words say so, or one sign that is enough.
     pub(super) fn is_one(&self, headers: &Headers, subject: &str, parts: &[Part<'_>], words: &Words) -> bool {
-        let typed = parts.first().is_some_and(|part| part.report_type.as_deref() == Some("delivery-status"));
-        let sender = headers.decoded("From").is_some_and(|from| words.senders.is_match(&from));
-        let said = self.lines.iter().any(|line| words.openings.is_match(line));
-        let titled = words.subjects.is_match(subject);
-        let bounced = headers.get("Return-Path").is_some_and(|path| path.trim() == "<>");
-        typed
-            || headers.get("X-Failed-Recipients").is_some()
-            || usize::from(sender) + usize::from(said) + usize::from(titled) >= 2
-            || (bounced && said)
+        let from = headers.decoded("From").unwrap_or_default();
+        let is_typed = parts.first().is_some_and(|part| part.report_type.as_deref() == Some("delivery-status"));
+        if is_typed || headers.get("X-Failed-Recipients").is_some() || words.daemons.is_match(&from) {
+            return true;
+        }
+        let signs = [
+            words.senders.is_match(&from),
+            words.subjects.is_match(subject),
+            self.lines.iter().any(|line| words.openings.is_match(line)),
+            headers.get("Return-Path").is_some_and(|path| path.trim() == "<>"),
+        ];
+        // An empty return path counts with words only: automatic answers have it too.
+        let n_signs = signs.iter().take(3).filter(|sign| **sign).count();
+        n_signs >= 2 || matches!(signs, [_, _, true, true])
     }
 
     /// Whether the message still waits.

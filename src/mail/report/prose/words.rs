@@ -11,6 +11,7 @@ const TABLE: &str = include_str!("words.toml");
 #[serde(deny_unknown_fields)]
 struct Table {
     senders: Vec<String>,
+    daemons: Vec<String>,
     subjects: Vec<String>,
     openings: Vec<String>,
     delays: Vec<String>,
@@ -25,6 +26,7 @@ struct Table {
 /// Sets of expressions, each named as in the table.
 pub(super) struct Words {
     pub(super) senders: RegexSet,
+    pub(super) daemons: RegexSet,
     pub(super) subjects: RegexSet,
     pub(super) openings: RegexSet,
     pub(super) delays: RegexSet,
@@ -49,6 +51,7 @@ fn parse() -> Result<Words, Box<dyn std::error::Error>> {
     let address = r#"(?:"[^"\s<>]+"|[^\s<>()\[\],;:"@|\\]+)@[\p{L}\p{N}](?:[\p{L}\p{N}.-]*[\p{L}\p{N}])?"#;
     Ok(Words {
         senders: set(table.senders)?,
+        daemons: set(table.daemons)?,
         subjects: set(table.subjects)?,
         openings: set(table.openings)?,
         delays: set(table.delays)?,
