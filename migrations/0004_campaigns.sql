@@ -69,8 +69,8 @@ create table campaign_lists (
     list_id uuid not null,
     role text not null check (role in ('include', 'exclude')),
     primary key (workspace_id, campaign_id, list_id),
-    foreign key (workspace_id, campaign_id) references campaigns (workspace_id, id) on delete cascade,
-    foreign key (workspace_id, list_id) references lists (workspace_id, id)
+    -- None to lists: a list may be deleted once the campaign has ended.
+    foreign key (workspace_id, campaign_id) references campaigns (workspace_id, id) on delete cascade
 );
 create index campaign_lists_by_list on campaign_lists (workspace_id, list_id);
 

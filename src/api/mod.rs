@@ -1,5 +1,42 @@
-//! What the marketing app touches: the HTTP interface under `/v1`, and its contract.
+//! What the marketing app touches: REST under `/v1`, the contract at `/openapi.yaml`, its page at `/docs`, health.
 //!
-//! Not here: what recipients touch (`track`), SMTP, SQL (`store`).
+//! `conduct` does for every call what is the same for all (key, scope, limits, body, idempotency, commit); a noun's file
+//! reads the body, calls `store` and shows the result. Not here: SQL (`store`), SMTP (`relay`), recipients' links (`track`).
 
-pub mod docs;
+pub mod call;
+pub mod caller;
+pub mod endpoint;
+pub mod problem;
+
+mod body;
+mod conduct;
+mod idempotency;
+mod lists;
+mod page;
+mod rate;
+mod reader;
+mod request_id;
+mod scope;
+mod server;
+mod workspaces;
+
+use std::sync::Arc;
+
+use actix_web::web;
+
+pub use call::Context;
+pub use endpoint::Endpoint;
+pub use rate::Limits;
+pub use scope::SCOPES;
+pub use server::{around, not_found};
+
+/// Every route that asks for a key.
+pub fn endpoints() -> Vec<Endpoint> {
+    [workspaces::endpoints(), lists::endpoints()].concat()
+}
+
+/// Mount the API on an actix-web app; wrap the app in [`around`] and give it [`not_found`] as its default.
+pub fn configure(context: &Arc<Context>) -> impl FnOnce(&mut web::ServiceConfig) + use<> {
+    let context = Arc::clone(context);
+    move |config| server::mount(config, &context, endpoints())
+}

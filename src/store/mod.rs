@@ -4,14 +4,17 @@
 //! workspace's rows names its `workspace_id`, and `for update skip locked` has it as an equality filter, which keeps
 //! the road to Citus open. Not here: HTTP, SMTP, any rule (`domain`).
 
+pub mod api_keys;
 pub mod batches;
 pub mod changes;
 pub mod contents;
 pub mod error;
 pub mod events;
 pub mod expansions;
+pub mod idempotency_keys;
 pub mod installation;
 pub mod intents;
+pub mod lists;
 pub mod moves;
 pub mod nodes;
 pub mod rescues;
@@ -21,6 +24,7 @@ pub mod settles;
 pub mod suppressions;
 pub mod sweeps;
 pub mod transitions;
+pub mod workspaces;
 
 use std::time::Duration;
 

@@ -259,7 +259,7 @@ async fn a_change_that_commits_late_is_not_passed_over() {
     let one = StartedCampaign::with_recipients(&[]).await;
     let mut early = one.store.begin().await.unwrap();
     let act = changes::Change::Pause(one.campaign);
-    changes::append(&mut early, one.workspace, &[act.clone()]).await.unwrap();
+    changes::append(&mut early, one.workspace, std::slice::from_ref(&act)).await.unwrap();
     suppress(&one, "later@x.test").await;
     let mut connection = one.store.acquire().await.unwrap();
     let first = changes::look(&mut connection, 0).await.unwrap();

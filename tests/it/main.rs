@@ -1,6 +1,7 @@
 //! Every integration test, in one binary: each module is one story told on real sockets and a real Postgres.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice, clippy::panic)]
 
+mod api;
 mod contract;
 mod corpus;
 mod ledger;

@@ -2,10 +2,10 @@
 //!
 //! Peers live beside it in files of their own. There are no mocks here: what a test talks to is a socket or a Postgres.
 
+pub mod app;
 pub mod campaign;
 pub mod contract;
 mod database;
-pub mod smtp_peer;
 
 pub use database::TestDatabase;
 

@@ -1,0 +1,87 @@
+//! `Idempotency-Key`: the first answer of a POST, kept in the transaction of its effect and given again to a repetition.
+
+use actix_web::http::StatusCode;
+use chrono::TimeDelta;
+
+use super::{
+    call::{Answer, Call},
+    problem::{Fault, Kind, Problem},
+};
+use crate::{
+    keyring,
+    store::{
+        Connection,
+        idempotency_keys::{self, Kept},
+    },
+};
+
+/// Longest key, in characters.
+const MAX_CHARACTERS: usize = 255;
+
+/// What the key says about this call.
+pub enum Standing {
+    /// New: do the work, then [`keep`] its answer.
+    New,
+    /// Done before: this was the answer.
+    Replay(Answer),
+}
+
+/// Check the header's value.
+pub fn check(key: &str) -> Result<(), Problem> {
+    if !key.is_empty() && key.len() <= MAX_CHARACTERS && key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    let hint = format!("1 to {MAX_CHARACTERS} visible ASCII characters");
+    Err(Problem::validation(vec![Fault::of("Idempotency-Key", "bad_format", hint)]))
+}
+
+/// What identifies a request: method, path with query, body.
+pub fn fingerprint(method: &str, path: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("{method} {path}\n");
+    keyring::sha256(&[head.as_bytes(), body].concat()).to_vec()
+}
+
+/// Hold the key for the transaction and look for an answer.
+pub async fn look(
+    connection: &mut Connection,
+    call: &Call,
+    key: &str,
+    fingerprint: &[u8],
+) -> Result<Standing, Problem> {
+    let workspace = call.caller.workspace();
+    if !idempotency_keys::hold(connection, workspace, key).await? {
+        return Err(Problem::new(Kind::StillRunning, "The first request with this key is still running").retry_after(1));
+    }
+    let since = call.now - TimeDelta::hours(i64::from(call.context.settings.api.idempotency_hours));
+    match idempotency_keys::find(connection, workspace, key, since).await? {
+        None => Ok(Standing::New),
+        Some(kept) if kept.fingerprint != fingerprint => {
+            Err(Problem::new(Kind::IdempotencyMismatch, "This key was used for another request; use a new one"))
+        }
+        Some(kept) => Ok(Standing::Replay(replay(kept))),
+    }
+}
+
+fn replay(kept: Kept) -> Answer {
+    let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
+    let body = serde_json::from_slice(&kept.body).ok();
+    Answer { status, headers: kept.headers, body, kept_body: None }.header("Idempotency-Replayed", "true".into())
+}
+
+/// Keep the answer in the transaction of its effect.
+pub async fn keep(
+    connection: &mut Connection,
+    call: &Call,
+    key: &str,
+    fingerprint: Vec<u8>,
+    answer: &Answer,
+) -> Result<(), Problem> {
+    let body = answer.kept_body.as_ref().or(answer.body.as_ref());
+    let kept = Kept {
+        fingerprint,
+        status: answer.status.as_u16(),
+        headers: answer.headers.clone(),
+        body: body.map(|body| serde_json::to_vec(body).unwrap_or_default()).unwrap_or_default(),
+    };
+    Ok(idempotency_keys::keep(connection, call.caller.workspace(), key, &kept, call.now).await?)
+}

@@ -1,0 +1,4 @@
+//! The API as a marketing app meets it: one file a noun, and what holds for every route.
+
+mod ground;
+mod lists;
