@@ -9,6 +9,14 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+.PHONY: demo
+demo: ## Set everything up and send a campaign through real mail servers on this machine
+	@scripts/demo start
+
+.PHONY: demo-stop
+demo-stop: ## End what `make demo` left running
+	@scripts/demo stop
+
 .PHONY: test
 test: ## Run all tests with a private Postgres and mail world (ARGS=… goes to cargo test)
 	@scripts/test $(ARGS)
@@ -36,6 +44,10 @@ doc: ## Build the documentation, private items too, with warnings as errors
 .PHONY: sqlx
 sqlx: ## Write the offline query cache (.sqlx) anew
 	@scripts/sqlx-cache write
+
+.PHONY: contract
+contract: ## Try the API against openapi.yaml with schemathesis (fixed seed, at most five minutes)
+	@scripts/contract
 
 .PHONY: clean-state
 clean-state: ## Stop everything this checkout started and remove its state (not target/)

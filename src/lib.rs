@@ -12,5 +12,6 @@ pub mod keyring;
 pub mod mail;
 pub mod mailbox;
 pub mod network;
+pub mod smtp;
 pub mod store;
 pub mod telemetry;

@@ -5,6 +5,7 @@
 
 pub mod call;
 pub mod caller;
+pub mod docs;
 pub mod endpoint;
 pub mod problem;
 

@@ -6,6 +6,7 @@ pub mod app;
 pub mod campaign;
 pub mod contract;
 mod database;
+pub mod smtp_peer;
 
 pub use database::TestDatabase;
 
