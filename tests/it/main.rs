@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice, clippy::panic)]
 
 mod api;
+mod command_line;
 mod contract;
 mod corpus;
+mod embedded;
 mod ledger;
 mod smtp;
 mod inspection;

@@ -6,9 +6,11 @@ pub mod app;
 pub mod campaign;
 pub mod contract;
 mod database;
+pub mod process;
 pub mod smtp_peer;
 
 pub use database::TestDatabase;
+pub use process::Process;
 
 #[tokio::test]
 async fn each_test_gets_a_migrated_database_of_its_own() {
