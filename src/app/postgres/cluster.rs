@@ -19,6 +19,9 @@ use super::{
     programs::Programs,
 };
 
+/// What the names of unfinished data directories begin with.
+const DRAFT: &str = "postgres.new.";
+
 /// The place, the programs and what the server is started with.
 #[derive(Debug)]
 pub(super) struct Cluster {
@@ -42,8 +45,9 @@ impl Cluster {
             bail!("{} holds something, but no Postgres database; move it away", data.display());
         }
         tracing::info!("making the private database with Postgres {} in {}", self.programs.major, data.display());
-        let draft = self.place.base.join("postgres.new");
-        remove_folder(&draft)?;
+        // Each try has a name of its own: an initdb that a killed process left behind may still write into its draft.
+        let draft = self.place.base.join(format!("{DRAFT}{}", std::process::id()));
+        self.remove_drafts()?;
         place::make_private(&draft, self.place.owner.as_ref())?;
         let mut initdb = self.command("initdb");
         initdb.arg("--pgdata").arg(&draft).args([
@@ -62,6 +66,19 @@ impl Cluster {
             std::fs::remove_dir(data).with_context(|| format!("remove the empty folder {}", data.display()))?;
         }
         std::fs::rename(&draft, data).with_context(|| format!("move the new database to {}", data.display()))
+    }
+
+    fn remove_drafts(&self) -> anyhow::Result<()> {
+        let base = &self.place.base;
+        for entry in std::fs::read_dir(base).with_context(|| format!("look into {}", base.display()))? {
+            let entry = entry.with_context(|| format!("look into {}", base.display()))?;
+            if entry.file_name().to_string_lossy().starts_with(DRAFT)
+                && let Err(error) = std::fs::remove_dir_all(entry.path())
+            {
+                tracing::warn!("the unfinished {} can't be removed: {error}", entry.path().display());
+            }
+        }
+        Ok(())
     }
 
     /// Stop the server that a killed process left running. Needs the lock.
@@ -201,15 +218,6 @@ fn memory_mib() -> u64 {
     let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     let kib: Option<u64> = total.and_then(|total| total.trim().trim_end_matches(" kB").parse().ok());
     kib.map_or(2048, |kib| kib / 1024)
-}
-
-fn remove_folder(folder: &Path) -> anyhow::Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("remove {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// What `postmaster.pid` says.
