@@ -13,5 +13,6 @@ pub mod mail;
 pub mod mailbox;
 pub mod network;
 pub mod smtp;
+pub mod reports;
 pub mod store;
 pub mod telemetry;

@@ -2,13 +2,16 @@
 //!
 //! RFC 3501 §7.1.4 (PREAUTH), RFC 2595 and RFC 8314 (STARTTLS, implicit TLS).
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use async_imap::{
     Client,
     imap_proto::{Response, Status},
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 
 use super::{
     auth,
@@ -24,6 +27,8 @@ pub(super) struct Greeted {
     pub(super) client: Client<Wire>,
     pub(super) peer: SocketAddr,
     pub(super) tls: Option<TlsInfo>,
+    /// What starting TLS took.
+    pub(super) tls_time: Duration,
     /// What the server calls itself.
     pub(super) greeting: String,
 }
@@ -70,23 +75,23 @@ pub(super) async fn dial(
 
 /// TLS where it belongs, and the server's first line.
 pub(super) async fn greet(settings: &Settings, stream: TcpStream, peer: SocketAddr) -> Result<Greeted, MailboxError> {
-    match settings.tls {
-        TlsMode::Implicit => {
-            let (stream, tls) = protect(settings, Box::new(stream)).await?;
-            let (client, greeting) = read_greeting(settings, stream).await?;
-            Ok(Greeted { client, peer, tls: Some(tls), greeting })
-        }
-        TlsMode::None => {
-            let (client, greeting) = read_greeting(settings, Box::new(stream)).await?;
-            Ok(Greeted { client, peer, tls: None, greeting })
-        }
-        TlsMode::StartTls => {
-            let (client, greeting) = read_greeting(settings, Box::new(stream)).await?;
-            let (stream, tls) = protect(settings, start_tls(settings, client).await?).await?;
-            // What the server said in the clear is forgotten with the client that read it.
-            Ok(Greeted { client: Client::new(Guard::new(stream)), peer, tls: Some(tls), greeting })
-        }
+    let stream: Box<dyn Transport> = Box::new(stream);
+    if settings.tls == TlsMode::Implicit {
+        let began = Instant::now();
+        let (stream, tls) = protect(settings, stream).await?;
+        let tls_time = began.elapsed();
+        let (client, greeting) = read_greeting(settings, stream).await?;
+        return Ok(Greeted { client, peer, tls: Some(tls), tls_time, greeting });
     }
+    let (client, greeting) = read_greeting(settings, stream).await?;
+    if settings.tls == TlsMode::None {
+        return Ok(Greeted { client, peer, tls: None, tls_time: Duration::ZERO, greeting });
+    }
+    let began = Instant::now();
+    let (stream, tls) = protect(settings, start_tls(settings, client).await?).await?;
+    // What the server said in the clear is forgotten with the client that read it.
+    let client = Client::new(Guard::new(stream));
+    Ok(Greeted { client, peer, tls: Some(tls), tls_time: began.elapsed(), greeting })
 }
 
 pub(super) async fn log_in(settings: &Settings, greeted: Greeted) -> Result<Session, MailboxError> {

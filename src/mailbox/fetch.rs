@@ -60,6 +60,14 @@ impl Session {
         Ok(Vec::new())
     }
 
+    /// Whether the open folder holds a message of this UID.
+    ///
+    /// # Errors
+    /// As for every command.
+    pub async fn holds(&mut self, uid: u32) -> Result<bool, MailboxError> {
+        Ok(!self.list_window(uid, uid).await?.is_empty())
+    }
+
     async fn list_window(&mut self, first: u32, last: u32) -> Result<Vec<Listed>, MailboxError> {
         let mut found = BTreeMap::new();
         self.run(Stage::List, &format!("UID FETCH {first}:{last} (UID RFC822.SIZE)"), |response| {

@@ -2,11 +2,14 @@
 //!
 //! Nothing on the server is changed, no message is fetched.
 
+use std::time::Duration;
+
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::{
-    connect::{dial, greet, log_in, look_up},
-    error::MailboxError,
+    connect::{Greeted, dial, greet, log_in, look_up},
+    error::{MailboxError, Stage},
     session::Session,
     settings::{Settings, TlsMode},
 };
@@ -15,12 +18,14 @@ use crate::network::NetworkPolicy;
 /// One step of a probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// `resolve`, `connect`, `greeting`, `login`, `folder`, `filed_folder`.
-    pub name: &'static str,
+    /// `resolve`, `connect`, `tls`, `greeting`, `starttls`, `auth` or `folder`.
+    pub step: &'static str,
     /// Whether it went well.
     pub ok: bool,
     /// What was found, or what went wrong and what can be done.
     pub detail: String,
+    /// What it took, in milliseconds.
+    pub duration_ms: u64,
 }
 
 /// How far a probe came. It ends with the first step that failed.
@@ -28,57 +33,52 @@ pub struct Step {
 pub struct Probe {
     /// Whether every step went well.
     pub ok: bool,
+    /// All of it in a sentence.
+    pub summary: String,
     /// The steps that were taken.
     pub steps: Vec<Step>,
-}
-
-impl Probe {
-    /// What went wrong, if something did.
-    pub fn failure(&self) -> Option<&str> {
-        self.steps.iter().find(|step| !step.ok).map(|step| step.detail.as_str())
-    }
 }
 
 /// Connect, log in, open the folder, look for the one that read messages go to. Takes no longer than the limits of the
 /// settings allow for each step.
 pub async fn probe(settings: &Settings, policy: &NetworkPolicy) -> Probe {
-    let mut steps = Vec::new();
-    let ok = take_steps(settings, policy, &mut steps).await.is_some();
-    Probe { ok, steps }
+    let mut log = Log { tls: settings.tls, began: Instant::now(), steps: Vec::new() };
+    let ok = take_steps(settings, policy, &mut log).await.is_some();
+    let last = log.steps.last().map_or("", |step| step.detail.as_str());
+    let summary = if ok {
+        format!("{} can be read at {}:{} as {}", settings.folder, settings.host, settings.port, settings.username)
+    } else {
+        last.to_owned()
+    };
+    Probe { ok, summary, steps: log.steps }
 }
 
 /// None as soon as a step failed.
-async fn take_steps(settings: &Settings, policy: &NetworkPolicy, steps: &mut Vec<Step>) -> Option<()> {
-    let addresses = note(steps, "resolve", look_up(settings, policy).await, |addresses| {
+async fn take_steps(settings: &Settings, policy: &NetworkPolicy, log: &mut Log) -> Option<()> {
+    let addresses = log.note("resolve", look_up(settings, policy).await, |addresses| {
         let addresses: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
         format!("{} has the address {}", settings.host, addresses.join(", "))
     })?;
     let (stream, peer) =
-        note(steps, "connect", dial(settings, &addresses).await, |(_, peer)| format!("{peer} answers"))?;
-    let greeted = note(steps, "greeting", greet(settings, stream, peer).await, |greeted| {
-        let protection = match (&greeted.tls, settings.tls) {
-            (Some(tls), TlsMode::StartTls) => format!("protected by STARTTLS, {tls}"),
-            (Some(tls), _) => format!("protected by {tls}"),
-            (None, _) => "not encrypted".into(),
-        };
-        format!("the server says `{}`; {protection}", greeted.greeting)
+        log.note("connect", dial(settings, &addresses).await, |(_, peer)| format!("{peer} answers"))?;
+    let greeted = log.note_greeting(greet(settings, stream, peer).await)?;
+    let mut session = log.note("auth", log_in(settings, greeted).await, |session| {
+        let filing =
+            if session.can_move { "moves messages" } else { "has no MOVE, so messages are copied and deleted" };
+        format!("logged in as {}; the server {filing}", settings.username)
     })?;
-    let mut session = note(steps, "login", log_in(settings, greeted).await, |session| {
-        let filing = if session.can_move { "the server can move messages" } else { "messages are copied and deleted" };
-        format!("logged in as {}; {filing}", settings.username)
-    })?;
-    let outcome = look_into_folders(settings, &mut session, steps).await;
+    let outcome = look_into_folders(settings, &mut session, log).await;
     session.close().await;
     outcome
 }
 
-async fn look_into_folders(settings: &Settings, session: &mut Session, steps: &mut Vec<Step>) -> Option<()> {
-    let folder = note(steps, "folder", session.select(&settings.folder).await, |folder| {
+async fn look_into_folders(settings: &Settings, session: &mut Session, log: &mut Log) -> Option<()> {
+    let folder = log.note("folder", session.select(&settings.folder).await, |folder| {
         format!("{} holds {} messages", settings.folder, folder.n_messages)
     })?;
     if folder.is_read_only {
         let detail = format!("{} can only be read, so read reports can't be moved away", settings.folder);
-        steps.push(Step { name: "folder", ok: false, detail });
+        log.push("folder", false, detail, Duration::ZERO);
         return None;
     }
     let filed = match session.examine(&settings.filed_folder).await {
@@ -87,23 +87,62 @@ async fn look_into_folders(settings: &Settings, session: &mut Session, steps: &m
         }
         other => other.map(|filed| format!("{} holds {} messages", settings.filed_folder, filed.n_messages)),
     };
-    note(steps, "filed_folder", filed, Clone::clone).map(|_| ())
+    log.note("folder", filed, Clone::clone).map(|_| ())
 }
 
-fn note<T>(
-    steps: &mut Vec<Step>,
-    name: &'static str,
-    outcome: Result<T, MailboxError>,
-    describe: impl FnOnce(&T) -> String,
-) -> Option<T> {
-    match outcome {
-        Ok(found) => {
-            steps.push(Step { name, ok: true, detail: describe(&found) });
-            Some(found)
+/// The steps so far, and when the one under way began.
+struct Log {
+    tls: TlsMode,
+    began: Instant,
+    steps: Vec<Step>,
+}
+
+impl Log {
+    fn push(&mut self, step: &'static str, ok: bool, detail: String, took: Duration) {
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.steps.push(Step { step, ok, detail, duration_ms });
+    }
+
+    fn note<T>(
+        &mut self,
+        step: &'static str,
+        outcome: Result<T, MailboxError>,
+        describe: impl FnOnce(&T) -> String,
+    ) -> Option<T> {
+        let took = self.began.elapsed();
+        self.began = Instant::now();
+        match outcome {
+            Ok(found) => {
+                self.push(step, true, describe(&found), took);
+                Some(found)
+            }
+            Err(error) => {
+                let step = if error.stage == Stage::Tls { self.tls_step() } else { step };
+                self.push(step, false, error.to_string(), took);
+                None
+            }
         }
-        Err(error) => {
-            steps.push(Step { name, ok: false, detail: error.to_string() });
-            None
+    }
+
+    /// Greeting and TLS, in the order in which they came.
+    fn note_greeting(&mut self, outcome: Result<Greeted, MailboxError>) -> Option<Greeted> {
+        let greeted = match outcome {
+            Err(error) => return self.note("greeting", Err(error), |_| String::new()),
+            Ok(greeted) => greeted,
+        };
+        let took = self.began.elapsed().saturating_sub(greeted.tls_time);
+        self.began = Instant::now();
+        if let Some(tls) = greeted.tls.as_ref().filter(|_| self.tls == TlsMode::Implicit) {
+            self.push(self.tls_step(), true, tls.to_string(), greeted.tls_time);
         }
+        self.push("greeting", true, greeted.greeting.clone(), took);
+        if let Some(tls) = greeted.tls.as_ref().filter(|_| self.tls == TlsMode::StartTls) {
+            self.push(self.tls_step(), true, tls.to_string(), greeted.tls_time);
+        }
+        Some(greeted)
+    }
+
+    fn tls_step(&self) -> &'static str {
+        if self.tls == TlsMode::Implicit { "tls" } else { "starttls" }
     }
 }

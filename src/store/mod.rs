@@ -6,6 +6,7 @@
 
 pub mod api_keys;
 pub mod batches;
+pub mod bounces;
 pub mod changes;
 pub mod contents;
 pub mod error;
@@ -17,6 +18,9 @@ pub mod intents;
 pub mod lists;
 pub mod moves;
 pub mod nodes;
+pub mod mailbox_reads;
+pub mod moves;
+pub mod reports;
 pub mod rescues;
 pub mod retries;
 pub mod routes;

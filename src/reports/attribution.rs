@@ -1,0 +1,93 @@
+//! Whose report it is: the deliveries whose signed return path stands in it, and nobody else's.
+//!
+//! Anyone can write to the public return-path domain, so a name inside a report is never believed. The signature binds
+//! delivery and workspace and expires (`mail::return_path`); what it names must also exist, which the caller checks.
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    domain::id::{DeliveryId, WorkspaceId},
+    keyring::Keyring,
+    mail::{
+        report::Inspection,
+        return_path::{DELIVERY_HEADER, ReturnPath},
+    },
+};
+
+/// Signatures that are checked in one report; a genuine one is among the first.
+const CHECKED_MAX: usize = 64;
+const FOUND_IN_A_TEXT_MAX: usize = 8;
+
+/// The deliveries that this report is signed for, most telling place first: where it was delivered to, then what is left
+/// of the original message. Almost always one or none.
+pub(super) fn signed_deliveries(
+    inspection: &Inspection,
+    keyring: &Keyring,
+    workspace: WorkspaceId,
+    now: DateTime<Utc>,
+) -> Vec<DeliveryId> {
+    let texts = inspection.return_path_candidates().chain(inspection.original.header(DELIVERY_HEADER));
+    let mut signed = Vec::new();
+    for path in texts.flat_map(|text| ReturnPath::find(text, FOUND_IN_A_TEXT_MAX)).take(CHECKED_MAX) {
+        if let Ok(delivery) = path.verify(keyring, workspace.0, now).map(DeliveryId)
+            && !signed.contains(&delivery)
+        {
+            signed.push(delivery);
+        }
+    }
+    signed
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::mail::{report::inspect, return_path::sign};
+
+    fn found(headers: &str, original: &str, workspace: WorkspaceId, now: DateTime<Utc>) -> Vec<DeliveryId> {
+        let raw = format!(
+            "{headers}From: MAILER-DAEMON@mx.test\r\nSubject: Undelivered Mail\r\nMIME-Version: 1.0\r\n\
+             Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n\
+             --b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.test\r\n\r\n\
+             Final-Recipient: rfc822; who@else.test\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n\
+             --b\r\nContent-Type: text/rfc822-headers\r\n\r\n{original}Subject: Hello\r\n\r\n--b--\r\n"
+        );
+        signed_deliveries(&inspect(raw.as_bytes()).unwrap(), &ring(), workspace, now)
+    }
+
+    fn ring() -> Keyring {
+        Keyring::from_keys(&[(1, [7; 32])]).unwrap()
+    }
+
+    #[test]
+    fn a_report_belongs_to_the_delivery_of_its_signed_return_path_wherever_that_stands() {
+        let (workspace, delivery) = (WorkspaceId::new(), DeliveryId::new());
+        let path = sign(&ring(), workspace.0, delivery.0);
+        let now = Utc::now();
+        for (headers, original) in [
+            (format!("Delivered-To: {path}@bounces.test\r\n"), String::new()),
+            (format!("X-Original-To: {}@BOUNCES.test\r\n", path.to_uppercase()), String::new()),
+            (format!("Envelope-To: {path}@bounces.test\r\n"), String::new()),
+            (format!("To: \"x\" <{path}@bounces.test>\r\n"), String::new()),
+            (String::new(), format!("Return-Path: <{path}@bounces.test>\r\n")),
+            (String::new(), format!("X-Postrider-Delivery: {path}\r\n")),
+        ] {
+            assert_eq!(found(&headers, &original, workspace, now), [delivery], "{headers}{original}");
+        }
+        let to = format!("Delivered-To: {path}@bounces.test\r\n");
+        assert!(found(&to, "", WorkspaceId::new(), now).is_empty(), "another workspace's");
+        assert!(found(&to, "", workspace, now + TimeDelta::days(91)).is_empty(), "expired");
+        assert!(found("To: who@else.test\r\n", "", workspace, now).is_empty(), "a name is not believed");
+    }
+
+    #[test]
+    fn where_it_was_delivered_to_comes_before_what_it_encloses() {
+        let (workspace, first, second) = (WorkspaceId::new(), DeliveryId::new(), DeliveryId::new());
+        let path = |delivery: DeliveryId| sign(&ring(), workspace.0, delivery.0);
+        let headers = format!("Delivered-To: {}@bounces.test\r\n", path(first));
+        let original = format!("Return-Path: <{}@bounces.test>\r\n", path(second));
+        assert_eq!(found(&headers, &original, workspace, Utc::now()), [first, second]);
+    }
+}

@@ -1,0 +1,279 @@
+//! From the server into Postgres: list, fetch, and commit raw bytes and cursor together.
+//!
+//! Messages are fetched many at a time. Where that fails they are fetched one by one, so that a message which the server
+//! doesn't hand out, or which ends the session, is found. When others come through and it doesn't, it is set aside
+//! without its bytes and the cursor passes it; while nothing comes through, it is the server that fails, and nothing is
+//! passed.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use chrono::{DateTime, Utc};
+
+use super::{context::Context, error::ReportsError};
+use crate::{
+    domain::id::{MailboxId, WorkspaceId},
+    keyring::sha256,
+    mailbox::{Folder, Listed, MailboxError, Message, Session},
+    store::{
+        self, StoreError,
+        mailbox_reads::{self, Cursor},
+        reports::{self, Found, Place},
+    },
+};
+
+/// Bytes of messages that are fetched together, by the sizes that the server tells.
+const GROUP_MAX_BYTES: u64 = 4_000_000;
+
+/// Whose folder it is that is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) context: &'a Context,
+    pub(super) workspace: WorkspaceId,
+    pub(super) mailbox: MailboxId,
+    pub(super) folder_name: &'a str,
+    pub(super) folder: Folder,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn place(&self) -> Place<'a> {
+        Place { mailbox: self.mailbox, folder: self.folder_name, uidvalidity: self.folder.uidvalidity }
+    }
+}
+
+/// What became of a message.
+enum Fate {
+    Fetched(Vec<u8>),
+    TooLarge {
+        size_bytes: u64,
+    },
+    /// Somebody expunged it in the meantime.
+    Gone,
+    /// The server has it and did not hand it out.
+    Withheld(String),
+}
+
+/// Where the reader stands in the folder.
+#[derive(Debug, Default)]
+pub(super) struct Fetcher {
+    /// Listed and not yet fetched.
+    backlog: VecDeque<Listed>,
+    /// Times that a message could not be had, by UID.
+    n_failures: HashMap<u32, u32>,
+    /// Fetch one by one: something went wrong with several at once.
+    is_careful: bool,
+}
+
+impl Fetcher {
+    /// Forget what was listed: the session is over, or UIDs mean something else now.
+    pub(super) fn reset(&mut self) {
+        self.backlog.clear();
+    }
+
+    /// Fetch and commit some messages. None when there are no new ones; else how many rows were written.
+    pub(super) async fn step(
+        &mut self,
+        source: Source<'_>,
+        session: &mut Session,
+        now: DateTime<Utc>,
+    ) -> Result<Option<usize>, ReportsError> {
+        if self.backlog.is_empty() {
+            let above = last_uid(source).await?;
+            self.backlog = session.list(&source.folder, above).await?.into();
+            if self.backlog.is_empty() {
+                self.n_failures.clear();
+                self.is_careful = false;
+                return Ok(None);
+            }
+        }
+        let group = self.next_group(source.context);
+        let (mut fates, mut wanted) = sort_by_size(source.context, &group);
+        if !self.is_careful {
+            match session.fetch(&wanted).await {
+                Ok(messages) => take(&mut fates, messages, source.context),
+                Err(error) => {
+                    self.is_careful = true;
+                    if !error.is_refusal() {
+                        return Err(error.into());
+                    }
+                }
+            }
+            wanted.retain(|uid| !fates.contains_key(uid));
+        }
+        let mut fault = None;
+        if !wanted.is_empty() {
+            wanted.sort_by_key(|uid| (self.n_failures.get(uid).copied().unwrap_or(0), *uid));
+            fault = fetch_apart(session, &wanted, &mut fates, source.context).await.err().map(ReportsError::from);
+        }
+        fault = fault.or(self.weigh_failures(&fates));
+        let n_written = self.commit(source, &group, fates, now).await?;
+        self.is_careful = fault.is_some();
+        fault.map_or(Ok(Some(n_written)), Err)
+    }
+
+    /// The next messages that fit together; when something is wrong at least two, so that one can be held against the
+    /// other.
+    fn next_group(&self, context: &Context) -> Vec<Listed> {
+        let n_least = if self.is_careful { 2 } else { 1 };
+        let (mut group, mut n_bytes) = (Vec::new(), 0);
+        for listed in self.backlog.iter().take((context.settings.batch_size as usize).max(n_least)) {
+            n_bytes += u64::from(listed.size_bytes.min(context.settings.max_message_bytes));
+            if group.len() >= n_least && n_bytes > GROUP_MAX_BYTES {
+                break;
+            }
+            group.push(*listed);
+        }
+        group
+    }
+
+    /// Count what was withheld; an error if some of it is to be tried again.
+    fn weigh_failures(&mut self, fates: &BTreeMap<u32, Fate>) -> Option<ReportsError> {
+        let mut first = None;
+        for (uid, fate) in fates {
+            if let Fate::Withheld(words) = fate {
+                *self.n_failures.entry(*uid).or_default() += 1;
+                first.get_or_insert_with(|| ReportsError::Withheld { uid: *uid, words: words.clone() });
+            }
+        }
+        first
+    }
+
+    /// Write rows for what is decided, and the cursor up to the first message that isn't.
+    async fn commit(
+        &mut self,
+        source: Source<'_>,
+        group: &[Listed],
+        mut fates: BTreeMap<u32, Fate>,
+        now: DateTime<Utc>,
+    ) -> Result<usize, ReportsError> {
+        let others_come_through = fates.values().any(|fate| matches!(fate, Fate::Fetched(_)));
+        let (mut rows, mut passed, mut is_open) = (Vec::new(), None, false);
+        for listed in group {
+            let n_failures = self.n_failures.get(&listed.uid).copied().unwrap_or(0);
+            let row = match fates.remove(&listed.uid) {
+                Some(Fate::Withheld(words))
+                    if others_come_through && n_failures >= source.context.settings.max_tries =>
+                {
+                    Some(set_aside(*listed, format!("the server did not hand it out in {n_failures} tries: {words}")))
+                }
+                None | Some(Fate::Withheld(_)) => {
+                    is_open = true;
+                    continue;
+                }
+                Some(Fate::Gone) => None,
+                Some(Fate::TooLarge { size_bytes }) => {
+                    let max = source.context.settings.max_message_bytes;
+                    let size = listed.size_bytes.max(u32::try_from(size_bytes).unwrap_or(u32::MAX));
+                    let reason = format!("it is larger than {max} bytes (reports.max_message_bytes)");
+                    Some(set_aside(Listed { size_bytes: size, ..*listed }, reason))
+                }
+                Some(Fate::Fetched(raw)) => Some(Found {
+                    uid: listed.uid,
+                    sha256: sha256(&raw),
+                    size_bytes: raw.len() as u64,
+                    raw: Some(raw),
+                    quarantined: None,
+                }),
+            };
+            rows.extend(row);
+            if !is_open {
+                passed = Some(listed.uid);
+            }
+        }
+        let n_written = write(source, rows, passed, now).await?;
+        if let Some(passed) = passed {
+            self.backlog.retain(|listed| listed.uid > passed);
+            self.n_failures.retain(|uid, _| *uid > passed);
+        }
+        if is_open {
+            self.backlog.clear();
+        }
+        Ok(n_written)
+    }
+}
+
+fn set_aside(listed: Listed, reason: String) -> Found {
+    Found {
+        uid: listed.uid,
+        sha256: sha256(&[]),
+        size_bytes: u64::from(listed.size_bytes),
+        raw: None,
+        quarantined: Some(reason),
+    }
+}
+
+async fn write(
+    source: Source<'_>,
+    rows: Vec<Found>,
+    passed: Option<u32>,
+    now: DateTime<Utc>,
+) -> Result<usize, StoreError> {
+    for row in &rows {
+        if let Some(reason) = &row.quarantined {
+            let (workspace, mailbox) = (source.workspace, source.mailbox);
+            tracing::warn!(%workspace, %mailbox, uid = row.uid, reason, "a message was set aside unread");
+        }
+    }
+    let mut transaction = source.context.store.begin().await?;
+    let n_written = reports::insert(&mut transaction, source.workspace, source.place(), rows, now).await?;
+    if let Some(last_uid) = passed {
+        let to = Cursor { uidvalidity: source.folder.uidvalidity, last_uid };
+        let (workspace, folder) = (source.workspace, source.folder_name);
+        mailbox_reads::advance(&mut transaction, workspace, source.mailbox, folder, to, now).await?;
+    }
+    store::commit(transaction).await?;
+    Ok(n_written)
+}
+
+/// Up to which UID everything is committed; 0 in a folder whose UIDs were given anew.
+async fn last_uid(source: Source<'_>) -> Result<u32, StoreError> {
+    let mut connection = source.context.store.acquire().await?;
+    let (workspace, folder) = (source.workspace, source.folder_name);
+    let cursor = mailbox_reads::cursor(&mut connection, workspace, source.mailbox, folder).await?;
+    let same = cursor.filter(|cursor| cursor.uidvalidity == source.folder.uidvalidity);
+    if cursor.is_some() && same.is_none() {
+        let mailbox = source.mailbox;
+        tracing::warn!(%workspace, %mailbox, folder, "the folder's UIDVALIDITY changed; it is read from its beginning");
+    }
+    Ok(same.map_or(0, |cursor| cursor.last_uid))
+}
+
+/// The fates that sizes decide, and the UIDs to be fetched, ascending.
+fn sort_by_size(context: &Context, group: &[Listed]) -> (BTreeMap<u32, Fate>, Vec<u32>) {
+    let max = context.settings.max_message_bytes;
+    let (large, small): (Vec<&Listed>, Vec<&Listed>) = group.iter().partition(|listed| listed.size_bytes > max);
+    let too_large = |listed: &&Listed| (listed.uid, Fate::TooLarge { size_bytes: listed.size_bytes.into() });
+    (large.iter().map(too_large).collect(), small.iter().map(|listed| listed.uid).collect())
+}
+
+fn take(fates: &mut BTreeMap<u32, Fate>, messages: Vec<Message>, context: &Context) {
+    let over = u64::from(context.settings.max_message_bytes) + 1;
+    for message in messages {
+        fates.insert(message.uid, message.raw.map_or(Fate::TooLarge { size_bytes: over }, Fate::Fetched));
+    }
+}
+
+/// One by one. An error means that the session is over; what it was about has its fate, what came behind has none.
+async fn fetch_apart(
+    session: &mut Session,
+    wanted: &[u32],
+    fates: &mut BTreeMap<u32, Fate>,
+    context: &Context,
+) -> Result<(), MailboxError> {
+    for uid in wanted {
+        let words = match session.fetch(&[*uid]).await {
+            Ok(messages) if !messages.is_empty() => {
+                take(fates, messages, context);
+                continue;
+            }
+            Ok(_) => "it sent nothing".to_owned(),
+            Err(error) if error.is_refusal() => error.to_string(),
+            Err(error) => {
+                fates.insert(*uid, Fate::Withheld(error.to_string()));
+                return Err(error);
+            }
+        };
+        let is_there = session.holds(*uid).await?;
+        fates.insert(*uid, if is_there { Fate::Withheld(words) } else { Fate::Gone });
+    }
+    Ok(())
+}

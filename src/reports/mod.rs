@@ -1,0 +1,25 @@
+//! The mailbox reader: what comes back about messages is fetched, recognised, attributed, recorded, and only then filed
+//! away on the server.
+//!
+//! It can stop at any point without losing or doubling anything. Raw bytes and cursor are committed together; reading a
+//! report and everything that follows from it is one transaction that moves the report's row once; a message is moved
+//! on the server only after that. A mailbox that fails is tried again, later each time; a message that can't be read is
+//! set aside after a few tries, and the reader goes on.
+//!
+//! Not here: the IMAP session (`mailbox`), reading a message (`mail::report`), judging it (`domain::bounce`), the rows
+//! (`store`), the HTTP interface (`api`).
+
+mod attribution;
+mod context;
+mod error;
+mod fetching;
+mod judgement;
+mod reader;
+mod recording;
+mod run;
+mod settings;
+
+pub use context::Context;
+pub use error::ReportsError;
+pub use reader::{Reader, Step};
+pub use run::run;

@@ -1,0 +1,187 @@
+//! Reading fetched reports and writing what follows, one transaction each.
+//!
+//! A report is counted as tried before it is looked into, so that one which ends the process is noticed; those that
+//! were tried are taken alone, so that it takes no others with it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    attribution::signed_deliveries,
+    context::Context,
+    error::ReportsError,
+    judgement::{Consequence, judge},
+};
+use crate::{
+    domain::{
+        bounce::{Severity, describe},
+        id::{MailboxId, ReportId, WorkspaceId},
+    },
+    mail::report::{InspectError, Inspection, inspect},
+    store::{
+        self, Connection, StoreError,
+        bounces::{self, Bounce, Subject},
+        reports::{self, Recorded, Unread},
+    },
+};
+
+/// Bytes of raw reports in memory at a time, about.
+const BATCH_MAX_BYTES: i64 = 8_000_000;
+/// A report takes milliseconds to read; what takes so long is as good as one that never ends.
+const INSPECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Transactions that collide are tried again at once so many times.
+const N_COLLISIONS_MAX: usize = 5;
+
+/// Reads and records what was fetched.
+#[derive(Debug, Default)]
+pub(super) struct Recorder {
+    /// Counted as tried, but it was Postgres that failed: to be uncounted.
+    innocent: Vec<ReportId>,
+}
+
+impl Recorder {
+    /// Read some reports of the mailbox. None when there are none; else how many were looked at.
+    pub(super) async fn step(
+        &mut self,
+        context: &Context,
+        workspace: WorkspaceId,
+        mailbox: MailboxId,
+        now: DateTime<Utc>,
+    ) -> Result<Option<usize>, ReportsError> {
+        let mut connection = context.store.acquire().await?;
+        if !self.innocent.is_empty() {
+            reports::count_tries(&mut connection, workspace, &self.innocent, -1).await?;
+            self.innocent.clear();
+        }
+        let limit = i64::from(context.settings.batch_size);
+        let unread = reports::unread(&mut connection, workspace, mailbox, limit, BATCH_MAX_BYTES).await?;
+        let Some(first) = unread.first() else { return Ok(None) };
+        if first.n_tries >= context.settings.max_tries {
+            let reason = format!("it could not be read in {} tries", first.n_tries);
+            set_aside(&mut connection, workspace, first.report, &reason, now).await?;
+            return Ok(Some(1));
+        }
+        let ids: Vec<ReportId> = unread.iter().map(|one| one.report).collect();
+        reports::count_tries(&mut connection, workspace, &ids, 1).await?;
+        drop(connection);
+        let n_reports = unread.len();
+        for (place, one) in unread.into_iter().enumerate() {
+            let report = one.report;
+            match read(context, workspace, one, now).await {
+                Err(ReportsError::Store(error)) if !error.is_unavailable() => {
+                    // It stays counted: what can't be written is set aside like what can't be read.
+                    tracing::error!(%workspace, %mailbox, %report, %error, "a report could not be recorded");
+                }
+                Err(error) => {
+                    self.innocent = ids.get(place..).unwrap_or_default().to_vec();
+                    return Err(error);
+                }
+                Ok(()) => {}
+            }
+        }
+        Ok(Some(n_reports))
+    }
+}
+
+async fn read(context: &Context, workspace: WorkspaceId, one: Unread, now: DateTime<Utc>) -> Result<(), ReportsError> {
+    let report = one.report;
+    match look_into(one.raw).await {
+        Some(Ok(inspection)) => {
+            let mut n_collisions = 0;
+            loop {
+                match record(context, workspace, report, &inspection, now).await {
+                    Err(StoreError::Collision(_)) if n_collisions < N_COLLISIONS_MAX => n_collisions += 1,
+                    outcome => return Ok(outcome?),
+                }
+            }
+        }
+        Some(Err(unfit)) => {
+            let mut connection = context.store.acquire().await?;
+            set_aside(&mut connection, workspace, report, &unfit.to_string(), now).await
+        }
+        None => {
+            tracing::warn!(%workspace, %report, "a report could not be read and will be tried again");
+            Ok(())
+        }
+    }
+}
+
+/// None when the parser panicked or took too long. It runs apart, so that it can do neither to anything else.
+async fn look_into(raw: Vec<u8>) -> Option<Result<Inspection, InspectError>> {
+    let work = tokio::task::spawn_blocking(move || inspect(&raw));
+    tokio::time::timeout(INSPECT_TIMEOUT, work).await.ok()?.ok()
+}
+
+async fn set_aside(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    report: ReportId,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<(), ReportsError> {
+    tracing::warn!(%workspace, %report, reason, "a report was set aside");
+    Ok(reports::quarantine(connection, workspace, report, reason, now).await?)
+}
+
+/// The report's row and everything that follows from it, or nothing.
+async fn record(
+    context: &Context,
+    workspace: WorkspaceId,
+    report: ReportId,
+    inspection: &Inspection,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let signed = signed_deliveries(inspection, &context.keyring, workspace, now);
+    let view = serde_json::to_value(describe(inspection)).unwrap_or_default();
+    let mut transaction = context.store.begin().await?;
+    let mut subject = None;
+    for delivery in signed {
+        subject = bounces::lock(&mut transaction, workspace, delivery).await?;
+        if subject.is_some() {
+            break;
+        }
+    }
+    let delivery = subject.as_ref().map(|subject| subject.delivery);
+    let recorded = Recorded { kind: inspection.kind.as_str(), inspection: &view, delivery };
+    if !reports::record(&mut transaction, workspace, report, &recorded, now).await? {
+        return Ok(());
+    }
+    let mut effect = "nothing";
+    if let Some(subject) = &subject {
+        effect = follow(context, &mut transaction, workspace, report, inspection, subject, now).await?;
+    }
+    store::commit(transaction).await?;
+    let delivery = delivery.map(tracing::field::display);
+    tracing::debug!(%workspace, %report, kind = %inspection.kind, delivery, effect, "recorded a report");
+    Ok(())
+}
+
+async fn follow(
+    context: &Context,
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    report: ReportId,
+    inspection: &Inspection,
+    subject: &Subject,
+    now: DateTime<Utc>,
+) -> Result<&'static str, StoreError> {
+    let (is_new, effect) = match judge(inspection, &subject.address_key) {
+        Consequence::Nothing => (false, ""),
+        Consequence::Bounced(failure) => {
+            let bounce = Bounce {
+                report,
+                class: failure.class,
+                severity: failure.severity.as_str(),
+                status: failure.status,
+                text: failure.text,
+                condemned: failure.severity == Severity::Hard,
+            };
+            (bounces::bounce(connection, workspace, context.node, subject, &bounce, now).await?, "bounced")
+        }
+        Consequence::Complained(feedback) => {
+            (bounces::complain(connection, workspace, subject, report, feedback.as_str(), now).await?, "complained")
+        }
+    };
+    Ok(if is_new { effect } else { "nothing" })
+}

@@ -1,0 +1,125 @@
+//! The loop: finds mailboxes that nobody reads, and keeps a reader for each until it is edited, taken or told to stop.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::Utc;
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use super::{
+    context::Context,
+    error::ReportsError,
+    reader::{LEASE_SECONDS, Reader, Step, renewal},
+};
+use crate::store::{StoreError, mailbox_reads};
+
+/// Between two looks for mailboxes that nobody reads.
+const SCAN: Duration = Duration::from_secs(1);
+/// Mailboxes taken on in one look.
+const N_TAKEN_MAX: i64 = 100;
+/// Rounds under way at a time: each has a session open and reports in memory.
+const N_ROUNDS_MAX: usize = 16;
+/// A session is kept between rounds that follow each other so closely, in seconds.
+const KEPT_SECONDS: i32 = 10;
+
+/// Read every mailbox that no other node reads, until `shutdown` says true; then give the leases back.
+pub async fn run(context: Arc<Context>, mut shutdown: watch::Receiver<bool>) {
+    let rounds = Arc::new(Semaphore::new(N_ROUNDS_MAX));
+    let told = shutdown.clone();
+    let mut readers = JoinSet::new();
+    let mut ticks = interval(SCAN);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => break,
+            Some(done) = readers.join_next() => report_panic(done),
+            _ = ticks.tick() => match take_on(&context).await {
+                Ok(taken) => {
+                    for reader in taken {
+                        readers.spawn(keep(reader, Arc::clone(&rounds), told.clone()));
+                    }
+                }
+                Err(error) if error.is_unavailable() => tracing::debug!(%error, "no look for mailboxes"),
+                Err(error) => tracing::error!(%error, "the look for mailboxes failed"),
+            },
+        }
+    }
+    while let Some(done) = readers.join_next().await {
+        report_panic(done);
+    }
+}
+
+fn report_panic(done: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = done {
+        // Its lease runs out, and the mailbox is taken on again.
+        tracing::error!(%error, "a mailbox's reader ended unexpectedly");
+    }
+}
+
+async fn take_on(context: &Arc<Context>) -> Result<Vec<Reader>, StoreError> {
+    let mut connection = context.store.acquire().await?;
+    let due = mailbox_reads::due(&mut connection, Utc::now(), N_TAKEN_MAX).await?;
+    drop(connection);
+    let mut taken = Vec::new();
+    for (workspace, mailbox) in due {
+        taken.extend(Reader::lease(Arc::clone(context), workspace, mailbox).await?);
+    }
+    Ok(taken)
+}
+
+/// Read this mailbox for as long as it is this node's.
+async fn keep(mut reader: Reader, rounds: Arc<Semaphore>, mut shutdown: watch::Receiver<bool>) {
+    let held = hold(&reader);
+    // Every step can be dropped where it stands: what isn't committed is done again.
+    tokio::select! {
+        _ = shutdown.wait_for(|stop| *stop) => {}
+        () = held => {}
+        () = read(&mut reader, &rounds) => {}
+    }
+    if let Err(error) = reader.close().await {
+        tracing::debug!(%error, "the mailbox's lease could not be given back and runs out");
+    }
+}
+
+/// Renews the lease until it is lost, or the mailbox was edited.
+fn hold(reader: &Reader) -> impl Future<Output = ()> + use<> {
+    let context = Arc::clone(&reader.context);
+    let (workspace, mailbox, revision) = (reader.workspace, reader.mailbox, reader.row.revision);
+    async move {
+        loop {
+            sleep(renewal()).await;
+            let renewed = async {
+                let mut connection = context.store.acquire().await?;
+                mailbox_reads::renew(&mut connection, workspace, mailbox, context.node, revision, LEASE_SECONDS).await
+            };
+            // While Postgres is away nobody else can take the lease either.
+            if matches!(renewed.await, Ok(false)) {
+                return;
+            }
+        }
+    }
+}
+
+/// Round after round; ends only with Postgres.
+async fn read(reader: &mut Reader, rounds: &Semaphore) {
+    loop {
+        let Ok(permit) = rounds.acquire().await else { return };
+        loop {
+            match reader.step(Utc::now()).await {
+                Ok(Step::Idle) => break,
+                Ok(_) => {}
+                Err(ReportsError::Store(_)) => return,
+                // It stands on the mailbox and in the log.
+                Err(_) => break,
+            }
+        }
+        drop(permit);
+        if reader.row.poll_seconds > KEPT_SECONDS {
+            reader.rest().await;
+        }
+        sleep(reader.wait().to_std().unwrap_or(SCAN)).await;
+    }
+}
