@@ -19,7 +19,6 @@ pub mod lists;
 pub mod moves;
 pub mod nodes;
 pub mod mailbox_reads;
-pub mod moves;
 pub mod reports;
 pub mod rescues;
 pub mod retries;
