@@ -39,7 +39,7 @@ lint: ## Clippy with warnings as errors; the scripts too where shellcheck is ins
 
 .PHONY: doc
 doc: ## Build the documentation, private items too, with warnings as errors
-	@RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+	@RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --no-deps --document-private-items
 
 .PHONY: sqlx
 sqlx: ## Write the offline query cache (.sqlx) anew
