@@ -1,6 +1,6 @@
 //! Which addresses may be reached for a tenant: the policy for hosts that a relay, a mailbox or a webhook names.
 //!
-//! [`NetworkPolicy`] is pure; [`resolve`] looks a host up once and hands back only addresses that the policy permits, and
+//! [`NetworkPolicy`] is pure; [`resolve()`] looks a host up once and hands back only addresses that the policy permits, and
 //! those are what the caller connects to, so a name that answers differently the next time gains nothing.
 //!
 //! [`shake_hands`] is the TLS handshake of a client, for whatever was connected.

@@ -6,7 +6,7 @@ mod command_line;
 mod contract;
 mod corpus;
 mod embedded;
+mod inspection;
 mod ledger;
 mod smtp;
-mod inspection;
 mod support;
