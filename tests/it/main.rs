@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice, clippy::panic)]
 
 mod api;
+mod architecture;
 mod command_line;
 mod contract;
 mod corpus;
