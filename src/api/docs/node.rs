@@ -71,15 +71,19 @@ impl Node {
         *self == Self::Bool(true)
     }
 
-    /// What its `$ref` leads to in the document `root`, to the end; itself where it has none.
-    pub fn resolve<'a>(&'a self, root: &'a Self) -> &'a Self {
-        let mut node = self;
+    /// Itself, what its `$ref` leads to in the document `root`, and so on to the end.
+    pub fn chain<'a>(&'a self, root: &'a Self) -> impl Iterator<Item = &'a Self> {
+        let follow = move |node: &&'a Self| {
+            let path = node.get("$ref").text().strip_prefix("#/")?;
+            Some(path.split('/').fold(root, |node, key| node.get(key)))
+        };
         // A circle of references would be a fault of the document; it ends here instead of never.
-        for _ in 0..8 {
-            let Some(path) = node.get("$ref").text().strip_prefix("#/") else { break };
-            node = path.split('/').fold(root, |node, key| node.get(key));
-        }
-        node
+        std::iter::successors(Some(self), follow).take(8)
+    }
+
+    /// The end of that chain; itself where it has no `$ref`.
+    pub fn resolve<'a>(&'a self, root: &'a Self) -> &'a Self {
+        self.chain(root).last().unwrap_or(self)
     }
 
     /// The last part of its `$ref`: the name of a component.

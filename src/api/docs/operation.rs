@@ -77,7 +77,7 @@ impl Operation<'_> {
         for parameter in parameters {
             html.raw("<tr><td>").code(parameter.get("name").text());
             html.raw("</td><td>").text(parameter.get("in").text()).raw("</td><td>");
-            schema::write_type(html, parameter.get("schema"));
+            schema::write_type(html, root, parameter.get("schema"));
             html.raw("</td><td>").prose(parameter.get("description").text());
             // The description of the word would say again what the one of the parameter says.
             schema::write_limits(html, root, parameter.get("schema"));

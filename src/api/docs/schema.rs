@@ -13,7 +13,7 @@ pub fn write(html: &mut Html, root: &Node, schema: &Node) {
     let fields = object.get("properties").map();
     if fields.is_empty() {
         html.raw("<p>");
-        write_type(html, object);
+        write_type(html, root, object);
         html.raw(" ");
         write_limits(html, root, object);
         html.raw("</p>\n");
@@ -23,10 +23,10 @@ pub fn write(html: &mut Html, root: &Node, schema: &Node) {
     for (name, field) in fields {
         html.raw("<tr><td>").code(name);
         if object.get("required").list().iter().any(|required| required.text() == name) {
-            html.raw(" <span class=\"due\">always</span>");
+            html.raw(" <span class=\"due\">required</span>");
         }
         html.raw("</td><td>");
-        write_type(html, field);
+        write_type(html, root, field);
         html.raw("</td><td>");
         write_meaning(html, root, field);
         html.raw("</td></tr>\n");
@@ -39,7 +39,7 @@ pub fn write_words(html: &mut Html, root: &Node, schemas: &[(String, Node)]) {
     html.raw("<table><thead><tr><th>Name</th><th>Type</th><th>Meaning and limits</th></tr></thead><tbody>\n");
     for (name, schema) in schemas.iter().filter(|(_, schema)| !is_object(root, schema)) {
         html.raw("<tr id=\"schema-").text(name).raw("\"><td>").code(name).raw("</td><td>");
-        write_type(html, schema);
+        write_type(html, root, schema);
         html.raw("</td><td>");
         write_meaning(html, root, schema);
         html.raw("</td></tr>\n");
@@ -53,15 +53,21 @@ pub fn is_object(root: &Node, schema: &Node) -> bool {
 }
 
 /// Its type in words, with links to what it refers to.
-pub fn write_type(html: &mut Html, schema: &Node) {
+pub fn write_type(html: &mut Html, root: &Node, schema: &Node) {
     if let Some(name) = schema.reference() {
-        html.link("schema-", name);
+        match schema.chain(root).nth(1) {
+            // A name for "this or null" says less than the words.
+            Some(alias) if alias.has("anyOf") || alias.has("$ref") => write_type(html, root, alias),
+            _ => {
+                html.link("schema-", name);
+            }
+        }
         return;
     }
     let choices = schema.get("anyOf").list();
     for (n, choice) in choices.iter().enumerate() {
         html.raw(if n == 0 { "" } else { " or " });
-        write_type(html, choice);
+        write_type(html, root, choice);
     }
     if !choices.is_empty() {
         return;
@@ -75,7 +81,7 @@ pub fn write_type(html: &mut Html, schema: &Node) {
         match kind {
             "array" if schema.has("items") => {
                 html.raw("array of ");
-                write_type(html, schema.get("items"));
+                write_type(html, root, schema.get("items"));
             }
             "" => {
                 html.raw("any");
@@ -89,15 +95,8 @@ pub fn write_type(html: &mut Html, schema: &Node) {
 
 /// Its description and its limits; those of the word that it refers to come along.
 pub fn write_meaning(html: &mut Html, root: &Node, schema: &Node) {
-    let target = schema.resolve(root);
-    let description = match schema.get("description").text() {
-        "" if is_object(root, schema) => "",
-        "" => target.get("description").text(),
-        description => description,
-    };
-    if !description.is_empty() {
-        html.prose(description);
-    }
+    let mut descriptions = schema.chain(root).map(|node| node.get("description").text());
+    html.prose(descriptions.find(|description| !description.is_empty()).unwrap_or_default());
     write_limits(html, root, schema);
 }
 

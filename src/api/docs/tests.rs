@@ -67,7 +67,7 @@ components:
 "##;
     let page = write_page(&Node::parse(yaml).unwrap());
     assert!(page.contains("1 to 7 characters; <code>^&lt;$</code>; default <code>&quot;a&quot;</code>"), "{page}");
-    assert!(page.contains("<code>n</code> <span class=\"due\">always</span>"));
+    assert!(page.contains("<code>n</code> <span class=\"due\">required</span>"));
     for markup in ["<script", "<i>", "<b>", "x\" onload"] {
         assert!(!page.contains(markup), "{markup}");
     }
