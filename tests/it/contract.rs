@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
-use crate::support::contract::{DOCUMENT, Operation, check, check_request, escape, faults, judge, operations, resolve};
+use crate::support::contract::{
+    DOCUMENT, Operation, check, check_request, escape, faults, judge, operations, resolve, route_faults,
+};
 
 /// Call `visit` with every object of the document below `value`, and its JSON pointer. Examples are data and not visited.
 fn walk(pointer: &str, value: &'static Value, visit: &mut dyn FnMut(&str, &'static Value)) {
@@ -272,4 +274,17 @@ fn a_body_that_is_taken_against_the_document_fails_its_test() {
     check_request("POST", "/v1/lists", &json!({ "name": "Spring news" }));
     check_request("PATCH", "/v1/campaigns/cmp_01m8695kvje6ka93mwvaae7fwh", &json!({ "reply_to": null }));
     check_request("POST", "/v1/lists", &json!({ "nmae": "Spring news" }));
+}
+
+#[test]
+fn a_route_that_is_in_one_place_only_is_told() {
+    let mut routes: Vec<_> = operations()
+        .into_iter()
+        .map(|operation| (operation.method, operation.path, operation.value["x-scope"].as_str()))
+        .collect();
+    assert_eq!(route_faults(routes.iter().copied()), "");
+    routes.retain(|(_, path, _)| *path != "/docs");
+    routes.push(("get", "/v1/metrics", Some("campaigns.read")));
+    let faults = "  in openapi.yaml only: GET /docs, no key\n  in the routes only: GET /v1/metrics, campaigns.read\n";
+    assert_eq!(route_faults(routes), faults);
 }

@@ -7,7 +7,7 @@
 //! OpenAPI 3.1.0; JSON Schema 2020-12; RFC 9457 (problems); RFC 9110 §15.5.6 (405 names what is allowed).
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt::Write,
     sync::{Arc, LazyLock, Mutex},
 };
@@ -67,6 +67,21 @@ pub fn operations() -> Vec<Operation> {
             methods.map(move |(method, value)| Operation { method, path, value })
         })
         .collect()
+}
+
+/// How a table of routes differs from the document, a line each; empty when they say the same. A route is its method, its
+/// path with `{parameters}`, and who may call: `x-scope`, none without a key.
+pub fn route_faults<'a>(routes: impl IntoIterator<Item = (&'a str, &'a str, Option<&'a str>)>) -> String {
+    let line = |method: &str, path: &str, scope: Option<&str>| {
+        format!("{} {path}, {}", method.to_ascii_uppercase(), scope.unwrap_or("no key"))
+    };
+    let routes: BTreeSet<_> = routes.into_iter().map(|(method, path, scope)| line(method, path, scope)).collect();
+    let listed: BTreeSet<_> = operations()
+        .into_iter()
+        .map(|operation| line(operation.method, operation.path, operation.value["x-scope"].as_str()))
+        .collect();
+    let missing = listed.difference(&routes).map(|line| format!("  in openapi.yaml only: {line}\n"));
+    missing.chain(routes.difference(&listed).map(|line| format!("  in the routes only: {line}\n"))).collect()
 }
 
 /// Follow a `$ref` to its end.
