@@ -16,9 +16,9 @@ pub mod idempotency_keys;
 pub mod installation;
 pub mod intents;
 pub mod lists;
+pub mod mailbox_reads;
 pub mod moves;
 pub mod nodes;
-pub mod mailbox_reads;
 pub mod reports;
 pub mod rescues;
 pub mod retries;
@@ -41,6 +41,8 @@ pub use error::StoreError;
 
 /// A connection, in a transaction or not: what every function of `store` takes.
 pub type Connection = PgConnection;
+/// A connection of the pool that somebody keeps. After `close_on_drop` it doesn't go back.
+pub type Held = PoolConnection<Postgres>;
 /// An open transaction; rolled back when it is dropped.
 pub type Transaction = sqlx::Transaction<'static, Postgres>;
 
@@ -76,7 +78,7 @@ impl Store {
     }
 
     /// A connection outside of any transaction: each statement commits by itself.
-    pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, StoreError> {
+    pub async fn acquire(&self) -> Result<Held, StoreError> {
         Ok(self.pool.acquire().await?)
     }
 

@@ -16,10 +16,18 @@ pub struct Dispatch {
     pub lease_seconds: u64,
     /// Messages of a connection between intent and committed outcome.
     pub doubt_window: usize,
+    /// Intents are collected so long, in milliseconds.
+    pub intent_milliseconds: u64,
     /// Outcomes are collected so long, in milliseconds.
     pub settle_milliseconds: u64,
     /// Connections for intents, and as many for outcomes.
     pub n_committers: usize,
+    /// Connections to all relays together.
+    pub max_connections: usize,
+    /// A failing relay is left alone so long at most, in seconds.
+    pub relay_backoff_max_seconds: u64,
+    /// Between two looks for work, in milliseconds.
+    pub poll_milliseconds: u64,
     /// Between two looks for expired leases, in seconds.
     pub rescue_seconds: u64,
     /// Age at which an unknown outcome is sent once more, in seconds.

@@ -1,0 +1,138 @@
+//! Reaching a relay: its host is looked up once, through the network policy, and what was found is connected.
+//!
+//! Not here: the dialogue (`smtp`), who may be reached (`network`), where the settings come from (`store`).
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    config,
+    network::{NetworkPolicy, ResolveError, resolve},
+    smtp::{Auth, ConnectFailure, Phase, Session, Settings, Timeouts, TlsMode},
+};
+
+/// How many of a host's addresses are tried, one after the other.
+const MAX_ADDRESSES: usize = 4;
+/// What is said in EHLO when the machine has no usable name.
+const NAMELESS: &str = "localhost";
+
+/// How a relay is reached, its secret opened.
+#[derive(Debug, Clone)]
+pub struct RelaySettings {
+    /// A name or an address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// How the session is protected.
+    pub tls: TlsMode,
+    /// How it logs in.
+    pub auth: Auth,
+    /// Credentials may leave outside TLS.
+    pub allow_plaintext_auth: bool,
+}
+
+/// What all sessions have in common. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    policy: Arc<NetworkPolicy>,
+    ehlo_name: Arc<str>,
+    timeouts: Timeouts,
+    extra_ca_pem: Option<Arc<str>>,
+}
+
+/// Why no session could be opened, in words for the people who set the relay up.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The host has no address that may be connected.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// The dialogue failed.
+    #[error(transparent)]
+    Session(#[from] ConnectFailure),
+}
+
+impl OpenError {
+    /// Whether trying again without another setting is in vain.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Resolve(ResolveError::Refused { .. }) => true,
+            Self::Resolve(_) => false,
+            Self::Session(failure) => failure.is_lasting(),
+        }
+    }
+}
+
+impl Connector {
+    /// A connector of these settings; where they name no EHLO name, the machine's host name is said.
+    pub fn new(smtp: &config::Smtp, policy: NetworkPolicy) -> Self {
+        let seconds = Duration::from_secs;
+        let timeouts = Timeouts {
+            connect: seconds(smtp.connect_timeout_seconds),
+            greeting: seconds(smtp.greeting_timeout_seconds),
+            ehlo: seconds(smtp.greeting_timeout_seconds),
+            tls: seconds(smtp.tls_timeout_seconds),
+            auth: seconds(smtp.command_timeout_seconds),
+            mail: seconds(smtp.command_timeout_seconds),
+            rcpt: seconds(smtp.command_timeout_seconds),
+            data: seconds(smtp.command_timeout_seconds),
+            body: seconds(smtp.data_timeout_seconds),
+            dot: seconds(smtp.final_timeout_seconds),
+            ..Timeouts::default()
+        };
+        Self::with(policy, smtp.helo_name.clone().unwrap_or_else(host_name), timeouts)
+    }
+
+    /// A connector of its parts.
+    pub fn with(policy: NetworkPolicy, ehlo_name: impl Into<Arc<str>>, timeouts: Timeouts) -> Self {
+        Self { policy: Arc::new(policy), ehlo_name: ehlo_name.into(), timeouts, extra_ca_pem: None }
+    }
+
+    /// Trust the certificates of this CA too, in PEM.
+    #[must_use]
+    pub fn trusting(mut self, extra_ca_pem: impl Into<Arc<str>>) -> Self {
+        self.extra_ca_pem = Some(extra_ca_pem.into());
+        self
+    }
+
+    /// Opens a session. Where a host has several permitted addresses, the next is tried if TCP fails on one.
+    ///
+    /// # Errors
+    /// The host has no permitted address, or the session could not be opened.
+    pub async fn open(&self, relay: &RelaySettings) -> Result<Session, OpenError> {
+        let addresses = resolve(&relay.host, relay.port, &self.policy, self.timeouts.connect).await?;
+        let mut last = None;
+        for address in addresses.into_iter().take(MAX_ADDRESSES) {
+            let settings = Settings {
+                address,
+                server_name: relay.host.trim_matches(['[', ']']).to_owned(),
+                tls: relay.tls,
+                extra_ca_pem: self.extra_ca_pem.as_deref().map(str::to_owned),
+                ehlo_name: self.ehlo_name.to_string(),
+                auth: relay.auth.clone(),
+                allow_plaintext_auth: relay.allow_plaintext_auth,
+                timeouts: self.timeouts.clone(),
+            };
+            match Session::connect(&settings).await {
+                Ok(session) => return Ok(session),
+                Err(failure) if failure.phase == Phase::Connect => last = Some(failure),
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+        Err(match last {
+            Some(failure) => failure.into(),
+            // `resolve` never answers an empty list.
+            None => ResolveError::NotFound {
+                host: relay.host.clone(),
+                cause: std::io::Error::new(std::io::ErrorKind::NotFound, "it has no address"),
+            }
+            .into(),
+        })
+    }
+}
+
+/// The machine's name, if it can be said in EHLO.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    let is_legal = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    if is_legal { name.to_owned() } else { NAMELESS.to_owned() }
+}
