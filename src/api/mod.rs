@@ -12,6 +12,7 @@ pub mod problem;
 mod body;
 mod conduct;
 mod idempotency;
+mod listener;
 mod lists;
 mod page;
 mod rate;
@@ -27,6 +28,7 @@ use actix_web::web;
 
 pub use call::Context;
 pub use endpoint::Endpoint;
+pub use listener::run;
 pub use rate::Limits;
 pub use scope::SCOPES;
 pub use server::{around, not_found};

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::sync::watch;
 
-use super::{ground::Ground, roles::Roles, serve::Service, signal};
+use super::{ground::Ground, inspect, keys, roles::Roles, serve::Service, signal};
 use crate::{
     config::{self, Settings},
     telemetry,
@@ -44,9 +44,18 @@ enum Command {
     },
     /// Bring the database to this version and end (serve does it too)
     Migrate,
+    /// Make, list and revoke API keys
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Look at the settings
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Say what a bounce or complaint means, one line of JSON a file
+    InspectReport {
+        /// Raw messages as they lie in a mailbox; `-` reads standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -64,6 +73,9 @@ pub fn run() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(AT_FAULT) } else { ExitCode::SUCCESS };
         }
     };
+    if let Command::InspectReport { files } = &cli.command {
+        return inspect::run(files);
+    }
     let outcome = config::read(cli.config.as_deref());
     if let Command::Config(ConfigCommand::Check) = cli.command {
         return check(outcome);
@@ -110,7 +122,15 @@ async fn command(command: Command, settings: Settings, notices: Vec<String>) -> 
             println!("the database is at this version");
             Ok(())
         }
-        Command::Config(ConfigCommand::Check) => Ok(()),
+        Command::Keys(command) => {
+            let (_keep, shutdown) = watch::channel(false);
+            let ground = Ground::prepare(&settings, Some(PATIENCE), &shutdown).await?;
+            let done = keys::run(command, &ground).await;
+            ground.leave().await;
+            done
+        }
+        // Answered before there were settings.
+        Command::Config(ConfigCommand::Check) | Command::InspectReport { .. } => Ok(()),
     }
 }
 

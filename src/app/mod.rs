@@ -4,12 +4,16 @@
 
 mod cli;
 mod ground;
+mod inspect;
 mod key_file;
+mod keys;
+mod listeners;
 mod node;
 mod postgres;
 mod roles;
 mod serve;
 mod signal;
+mod tasks;
 
 pub use cli::run;
 pub use roles::{Role, Roles, RolesError};

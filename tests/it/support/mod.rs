@@ -6,10 +6,12 @@ pub mod app;
 pub mod campaign;
 pub mod contract;
 mod database;
+mod gate;
 pub mod process;
 pub mod smtp_peer;
 
 pub use database::TestDatabase;
+pub use gate::Gate;
 pub use process::Process;
 
 #[tokio::test]

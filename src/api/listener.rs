@@ -1,0 +1,56 @@
+//! The HTTP server on its listener: limits of time and number, the routes, and its end.
+//!
+//! Not here: the routes themselves (`endpoints`, and recipients' from `track`, which may share the listener), the listener
+//! (`app`), TLS (a proxy in front).
+
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use actix_web::{App, HttpServer, middleware::from_fn, web};
+use tokio::sync::watch;
+
+use super::{
+    call::Context,
+    configure,
+    server::{around, not_found},
+};
+
+/// How long a connection without a request is kept open. It also bounds what idle clients add to a drain.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// Serve the API, and `also` what else shares the listener, until `shutdown` becomes true; then requests under way are
+/// finished, for as long as `server.drain_seconds`.
+pub async fn run(
+    listener: TcpListener,
+    context: Arc<Context>,
+    also: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+    mut shutdown: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    let server = context.settings.server.clone();
+    let n_workers = match server.n_workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        n => n,
+    };
+    let http = HttpServer::new(move || {
+        App::new()
+            .wrap(from_fn(around))
+            .configure(configure(&context))
+            .configure(also.clone())
+            .default_service(web::to(not_found))
+    })
+    .workers(n_workers)
+    .max_connections(server.max_connections.div_ceil(n_workers))
+    .keep_alive(KEEP_ALIVE)
+    .client_request_timeout(Duration::from_secs(server.client_timeout_seconds))
+    .client_disconnect_timeout(Duration::from_secs(1))
+    .shutdown_timeout(server.drain_seconds)
+    .disable_signals()
+    .listen(listener)?;
+    let mut running = http.run();
+    let handle = running.handle();
+    tokio::select! {
+        ended = &mut running => return ended,
+        _ = shutdown.wait_for(|stop| *stop) => {}
+    }
+    let (ended, ()) = tokio::join!(running, handle.stop(true));
+    ended
+}
