@@ -22,8 +22,14 @@ impl PreparedMessage {
     pub fn new(message: impl Into<Bytes>) -> Self {
         let message = message.into();
         let survey = Survey::of(&message);
-        let content = if survey.is_clean { message } else { Bytes::from(normalise(&message)) };
-        let stuffed = survey.has_leading_dot.then(|| Bytes::from(stuff(&content)));
+        let (content, has_leading_dot) = if survey.is_clean {
+            (message, survey.has_leading_dot)
+        } else {
+            let content = Bytes::from(normalise(&message));
+            let has_leading_dot = Survey::of(&content).has_leading_dot;
+            (content, has_leading_dot)
+        };
+        let stuffed = has_leading_dot.then(|| Bytes::from(stuff(&content)));
         Self { is_eight_bit: !content.is_ascii(), content, stuffed }
     }
 
@@ -52,16 +58,15 @@ struct Survey {
 impl Survey {
     fn of(message: &[u8]) -> Self {
         let mut survey = Self { is_clean: message.ends_with(b"\r\n"), has_leading_dot: message.first() == Some(&b'.') };
-        // Where the line feed of the last carriage return stands.
-        let mut expected = None;
-        for place in memchr::memchr2_iter(b'\r', b'\n', message) {
-            if message.get(place) == Some(&b'\r') {
-                survey.is_clean &= message.get(place + 1) == Some(&b'\n');
-                expected = Some(place + 1);
-            } else {
-                survey.is_clean &= expected == Some(place);
-            }
+        let mut n_line_feeds = 0;
+        for place in memchr::memchr_iter(b'\n', message) {
+            n_line_feeds += 1;
+            survey.is_clean &= place.checked_sub(1).and_then(|before| message.get(before)) == Some(&b'\r');
             survey.has_leading_dot |= message.get(place + 1) == Some(&b'.');
+        }
+        // A line feed behind each carriage return, and none without one: then there are equally many.
+        if memchr::memchr_iter(b'\r', message).count() != n_line_feeds {
+            survey.is_clean = false;
         }
         survey
     }

@@ -240,7 +240,12 @@ impl<'s, T> Pipeline<'s, T> {
             }
             Phase::Data if reply.code == 354 => return self.write_body(source),
             Phase::Dot => self.conclude(),
-            _ => return Err(self.break_with(ProtocolFault::UnexpectedCode(reply.code))),
+            _ => {
+                // Such as a recipient taken behind a refused MAIL: the relay is out of step, so the refusal may have
+                // been meant for another message.
+                open.verdict = None;
+                return Err(self.break_with(ProtocolFault::UnexpectedCode(reply.code)));
+            }
         }
         Ok(())
     }

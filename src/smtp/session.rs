@@ -71,11 +71,12 @@ impl Session {
 
     /// Ends the session politely. Waits no longer than the time of QUIT, and its answer doesn't matter.
     pub async fn quit(mut self) {
-        if self.is_usable() {
-            self.wire.queue(&b"QUIT\r\n"[..]);
-            if self.wire.flush(Phase::Quit).await.is_ok() {
-                let _ = self.wire.read_reply(Phase::Quit).await;
-            }
+        if !self.is_usable() {
+            return;
+        }
+        self.wire.queue(&b"QUIT\r\n"[..]);
+        if self.wire.flush(Phase::Quit).await.is_ok() {
+            let _ = self.wire.read_reply(Phase::Quit).await;
         }
         self.wire.close().await;
     }

@@ -1,5 +1,6 @@
 //! The SMTP session against a scripted server: what it says on the wire, and what it makes of every answer.
 
+mod account;
 mod connect;
 mod endings;
 mod login;

@@ -169,6 +169,20 @@ async fn a_relay_out_of_step_is_found_before_a_message_is_given_to_it() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_a_later_reply_belies_condemns_nobody() {
+    // The second message's MAIL gets an answer that was left over, and its RCPT the answer to MAIL.
+    let script = Script::default().at(Step::Dot, |moment| match moment.n {
+        1 => Action::reply("250 Ok\r\n552 5.3.4 Too much"),
+        _ => Action::Proceed,
+    });
+    let peer = SmtpPeer::start(script).await;
+    let mut session = connect(&peer).await;
+    let outcomes = submit_all(&mut session, &["a@x.test", "b@x.test"]).await;
+    assert!(matches!(outcomes[1].1, Outcome::NotSubmitted { cause: Cause::Protocol(_), .. }), "{outcomes:?}");
+    assert!(!session.is_usable());
+}
+
+#[tokio::test]
 async fn a_session_that_the_relay_closed_while_idle_takes_no_message() {
     let ends = [("250 Ok\r\n421 4.4.2 Idle", true), ("250 Ok", false)];
     for (words, has_words) in ends {

@@ -40,7 +40,7 @@ enum Told {
     Code(u16),
     /// Bytes were sent that are no reply.
     Nothing,
-    /// The message shall be taken and not answered.
+    /// The message shall be taken, and the connection closed with what was said until now.
     Taken,
 }
 
@@ -146,10 +146,10 @@ impl Conversation {
             }
             Action::ReplyAndClose(text) => {
                 self.link.reply(&text);
-                self.link.close().await;
-                // Until the client has seen it: a socket dropped with unread bytes takes its last words back.
-                self.link.swallow().await;
-                Err(End)
+                if step == Step::Dot && matches!(code(&text), 200..300) {
+                    return Ok(Told::Taken);
+                }
+                self.hang_up().await
             }
             Action::ReplyAndReset(text) => {
                 self.link.send(format!("{text}\r\n").as_bytes()).await?;
@@ -195,6 +195,13 @@ impl Conversation {
                 std::future::pending().await
             }
         }
+    }
+
+    /// Closes, and waits until the client has seen it: a socket dropped with unread bytes takes its last words back.
+    async fn hang_up<T>(&mut self) -> Result<T, End> {
+        self.link.close().await;
+        self.link.swallow().await;
+        Err(End)
     }
 
     async fn introduce(&mut self, line: &str) -> Result<(), End> {
@@ -337,10 +344,7 @@ impl Conversation {
             });
             match told {
                 Told::Proceed => self.link.reply(&format!("250 2.0.0 Ok: queued as {n}")),
-                Told::Taken => {
-                    self.link.close().await;
-                    return Err(End);
-                }
+                Told::Taken => return self.hang_up().await,
                 _ => {}
             }
         }
