@@ -16,18 +16,19 @@ def say(line: str) -> None:
 
 
 class Progress:
-    """One line that is rewritten on a terminal, and a line every two seconds elsewhere."""
+    """One line that is rewritten on a terminal; elsewhere a line every two seconds, every ten where nothing changes."""
 
     def __init__(self):
         self.began = time.monotonic()
         self.shown_at = -10.0
+        self.shown: tuple = ()
         self.on_terminal = sys.stdout.isatty()
 
     def show(self, stats: dict, last: bool = False) -> None:
-        now = time.monotonic()
-        if not self.on_terminal and now - self.shown_at < 2 and not last:
+        now, news = time.monotonic(), (stats["state"], stats["states"])
+        if not self.on_terminal and not last and now - self.shown_at < (10 if news == self.shown else 2):
             return
-        self.shown_at = now
+        self.shown_at, self.shown = now, news
         counts = "  ".join(f"{state} {stats['states'][state]}" for state in STATES if stats["states"][state])
         line = f"{now - self.began:5.1f} s  {stats['state']}: {counts or 'nothing yet'}"
         if self.on_terminal:
