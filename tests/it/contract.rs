@@ -4,6 +4,15 @@
 
 use std::collections::BTreeSet;
 
+use postrider::{
+    domain::{
+        bounce::BounceClass,
+        campaign::{CampaignMove, CampaignState, OnUnknown},
+        delivery::{DeliveryState, Outcome},
+        suppression::SuppressionReason,
+    },
+    smtp::Phase,
+};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
@@ -287,4 +296,22 @@ fn a_route_that_is_in_one_place_only_is_told() {
     routes.push(("get", "/v1/metrics", Some("campaigns.read")));
     let faults = "  in openapi.yaml only: GET /docs, no key\n  in the routes only: GET /v1/metrics, campaigns.read\n";
     assert_eq!(route_faults(routes), faults);
+}
+
+#[test]
+fn the_words_of_the_document_are_those_of_the_code() {
+    let words = |name: &str, code: Vec<&str>| {
+        let listed = DOCUMENT["components"]["schemas"][name]["enum"].as_array().unwrap();
+        assert_eq!(listed.iter().map(|word| word.as_str().unwrap()).collect::<Vec<_>>(), code, "{name}");
+    };
+    words("CampaignState", CampaignState::ALL.map(CampaignState::as_str).to_vec());
+    words("CampaignMove", CampaignMove::ALL.map(CampaignMove::as_str).to_vec());
+    words("OnUnknown", vec![OnUnknown::RetryOnce.as_str(), OnUnknown::NeverResend.as_str()]);
+    words("DeliveryState", DeliveryState::ALL.map(DeliveryState::as_str).to_vec());
+    words("Outcome", Outcome::ALL.map(Outcome::as_str).to_vec());
+    words("SuppressionReason", SuppressionReason::ALL.map(SuppressionReason::as_str).to_vec());
+    words("BounceClass", BounceClass::ALL.map(BounceClass::as_str).to_vec());
+    use Phase::{Auth, Body, Connect, Data, Dot, Ehlo, Greeting, Mail, Quit, Rcpt, Rset, Tls};
+    let phases = [Connect, Greeting, Ehlo, Tls, Auth, Rset, Mail, Rcpt, Data, Body, Dot, Quit];
+    words("Phase", phases.map(Phase::as_str).to_vec());
 }
