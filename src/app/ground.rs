@@ -41,7 +41,7 @@ impl Ground {
         let state = state_folder(&settings.state)?;
         let private = match settings.database.url {
             Some(_) => None,
-            None => Some(Private::start(&settings.database, &state, shutdown).await?),
+            None => Some(Private::start(&settings.database, n_connections(settings), &state, shutdown).await?),
         };
         match Self::on(settings, &state, private.as_ref(), patience, shutdown).await {
             Ok((store, keyring)) => Ok(Self { store, keyring: Arc::new(keyring), private }),
@@ -82,6 +82,12 @@ impl Ground {
             private.stop().await;
         }
     }
+}
+
+/// Connections that the private Postgres takes: for two processes like this one, and for a person with psql.
+fn n_connections(settings: &Settings) -> u32 {
+    let engine = u32::try_from(settings.dispatch.n_committers).unwrap_or(u32::MAX).saturating_mul(2).saturating_add(7);
+    settings.database.max_connections.saturating_add(engine).saturating_mul(2).saturating_add(10).max(100)
 }
 
 /// Wait for Postgres and bring its schema to this version.

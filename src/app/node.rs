@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use tokio::{sync::watch, time::interval};
+use tokio::time::interval;
 
 use super::roles::Roles;
 use crate::{
@@ -21,21 +21,18 @@ pub(super) fn describe(roles: &Roles) -> nodes::Node {
     nodes::Node { id: NodeId::new(), name, roles: roles.names(), started_at: Utc::now() }
 }
 
-/// Beat until `shutdown`, then sign off. Postgres being away is told once and waited out.
-pub(super) async fn run(
-    store: Store,
-    node: nodes::Node,
-    every: Duration,
-    mut shutdown: watch::Receiver<bool>,
-) -> Result<(), StoreError> {
+/// Register it, before it leases anything.
+pub(super) async fn register(store: &Store, node: &nodes::Node) -> Result<(), StoreError> {
+    nodes::beat(&mut *store.acquire().await?, node, Utc::now()).await
+}
+
+/// Beat for ever, also while the roles finish. Postgres being away is told once and waited out.
+pub(super) async fn beat(store: Store, node: nodes::Node, every: Duration) {
     let mut ticks = interval(every);
     let mut was_away = false;
     loop {
-        tokio::select! {
-            _ = shutdown.wait_for(|stop| *stop) => break,
-            _ = ticks.tick() => {}
-        }
-        match beat(&store, &node).await {
+        ticks.tick().await;
+        match register(&store, &node).await {
             Ok(()) if was_away => {
                 tracing::info!("Postgres is back");
                 was_away = false;
@@ -48,10 +45,10 @@ pub(super) async fn run(
             }
         }
     }
-    let mut connection = store.acquire().await?;
-    nodes::remove(&mut connection, node.id, Utc::now() - TimeDelta::hours(FORGET_AFTER_HOURS)).await
 }
 
-async fn beat(store: &Store, node: &nodes::Node) -> Result<(), StoreError> {
-    nodes::beat(&mut *store.acquire().await?, node, Utc::now()).await
+/// Sign off, and forget nodes that ended without.
+pub(super) async fn sign_off(store: &Store, node: &nodes::Node) -> Result<(), StoreError> {
+    let silent_since = Utc::now() - TimeDelta::hours(FORGET_AFTER_HOURS);
+    nodes::remove(&mut *store.acquire().await?, node.id, silent_since).await
 }

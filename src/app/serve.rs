@@ -1,20 +1,32 @@
 //! `serve`: the roles of this process, kept running, and drained when it is told to end.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::Instant};
+use anyhow::Context;
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 
 use super::{
     ground::Ground,
     listeners::{Listeners, address},
     node,
-    roles::Roles,
+    roles::{Role, Roles},
     tasks::Tasks,
 };
-use crate::{api, config::Settings};
+use crate::{
+    api,
+    config::{self, Settings},
+    reports,
+    store::nodes::Node,
+};
 
 /// Of the time to drain, what is kept for stopping the private Postgres.
 const FOR_POSTGRES: Duration = Duration::from_secs(5);
+/// For signing off, while Postgres may be away.
+const FOR_SIGN_OFF: Duration = Duration::from_secs(2);
 
 /// The running roles of this process.
 pub struct Service {
@@ -23,6 +35,8 @@ pub struct Service {
     /// Where recipients' routes listen, if this process runs them on an address of their own.
     pub public_address: Option<SocketAddr>,
     ground: Ground,
+    node: Node,
+    heartbeat: JoinSet<()>,
     tasks: Tasks,
     drain: Duration,
 }
@@ -35,39 +49,84 @@ impl Service {
         // Listening comes first: a taken address is found out before anything is started.
         let listeners = Listeners::open(&settings, roles)?;
         listeners.settle(&mut settings)?;
-        let (api_address, public_address) = (address(listeners.api.as_ref())?, address(listeners.public.as_ref())?);
+        let extra_ca_pem = read_authorities(&settings.network)?;
         let ground = Ground::prepare(&settings, None, &shutdown).await?;
-        let settings = Arc::new(settings);
-        let mut tasks = Tasks::new(shutdown);
-
         let node = node::describe(roles);
-        tracing::info!(node = %node.id, %roles, key = ground.keyring.fingerprint(), "this node runs");
-        let (store, every) = (ground.store.clone(), Duration::from_secs(settings.dispatch.heartbeat_seconds));
-        tasks.keep("node", move |shutdown| node::run(store.clone(), node.clone(), every, shutdown));
+        let service = Self {
+            api_address: address(listeners.api.as_ref())?,
+            public_address: address(listeners.public.as_ref())?,
+            ground,
+            node,
+            heartbeat: JoinSet::new(),
+            tasks: Tasks::new(shutdown),
+            drain: Duration::from_secs(settings.server.drain_seconds),
+        };
+        service.begin(Arc::new(settings), roles, listeners, extra_ca_pem).await
+    }
 
-        if let (Some(listener), Some(address)) = (listeners.api, api_address) {
+    async fn begin(
+        mut self,
+        settings: Arc<Settings>,
+        roles: &Roles,
+        listeners: Listeners,
+        extra_ca_pem: Option<String>,
+    ) -> anyhow::Result<Self> {
+        let (store, keyring) = (&self.ground.store, &self.ground.keyring);
+        node::register(store, &self.node).await.context("register this node")?;
+        let every = Duration::from_secs(settings.dispatch.heartbeat_seconds);
+        self.heartbeat.spawn(node::beat(store.clone(), self.node.clone(), every));
+        tracing::info!(node = %self.node.id, %roles, key = keyring.fingerprint(), "this node runs");
+
+        if let Some(listener) = listeners.api.filter(|_| roles.contains(Role::Api)) {
             let context = Arc::new(api::Context {
-                store: ground.store.clone(),
-                keyring: Arc::clone(&ground.keyring),
+                store: store.clone(),
+                keyring: Arc::clone(keyring),
                 settings: Arc::clone(&settings),
                 limits: api::Limits::new(settings.api.requests_per_minute),
             });
-            tasks.keep("api", move |shutdown| {
+            self.tasks.keep("api", move |shutdown| {
                 let (listener, context) = (listener.try_clone(), Arc::clone(&context));
                 async move { api::run(listener?, context, |_| (), shutdown).await }
             });
-            tracing::info!("the API listens on http://{address}");
+            tracing::info!("the API listens on http://{}", settings.server.listen);
         }
-        let drain = Duration::from_secs(settings.server.drain_seconds);
-        Ok(Self { api_address, public_address, ground, tasks, drain })
+        if roles.contains(Role::Reports) {
+            let context = Arc::new(reports::Context {
+                store: store.clone(),
+                keyring: Arc::clone(keyring),
+                policy: settings.network.policy(),
+                extra_ca_pem: extra_ca_pem.clone(),
+                node: self.node.id,
+                settings: settings.reports.clone(),
+            });
+            self.tasks.keep("reports", move |shutdown| {
+                let context = Arc::clone(&context);
+                async move {
+                    reports::run(context, shutdown).await;
+                    Ok::<_, Infallible>(())
+                }
+            });
+        }
+        Ok(self)
     }
 
     /// Wait until `shutdown` becomes true, let the roles finish what is under way, and stop the private Postgres.
     /// Roles that take longer than `server.drain_seconds` are cut off; their leases run out.
-    pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
+    pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
         let _ = shutdown.wait_for(|stop| *stop).await;
         self.tasks.end(Instant::now() + self.drain.saturating_sub(FOR_POSTGRES.min(self.drain / 2))).await;
+        self.heartbeat.shutdown().await;
+        // Without that the node is found dead by its silence.
+        let _ = timeout(FOR_SIGN_OFF, node::sign_off(&self.ground.store, &self.node)).await;
         self.ground.leave().await;
         tracing::info!("ended");
     }
+}
+
+/// The certificate authorities that are trusted beside the system's, in PEM.
+fn read_authorities(network: &config::Network) -> anyhow::Result<Option<String>> {
+    let read = |path: &std::path::PathBuf| {
+        std::fs::read_to_string(path).with_context(|| format!("read {} (network.ca_file)", path.display()))
+    };
+    network.ca_file.as_ref().map(read).transpose()
 }

@@ -34,7 +34,8 @@ pub async fn run(context: Arc<Context>, mut shutdown: watch::Receiver<bool>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = shutdown.wait_for(|stop| *stop) => break,
+            // The guard that is awaited must be gone before the other arms await: this runs on several threads.
+            () = async { drop(shutdown.wait_for(|stop| *stop).await) } => break,
             Some(done) = readers.join_next() => report_panic(done),
             _ = ticks.tick() => match take_on(&context).await {
                 Ok(taken) => {

@@ -30,12 +30,13 @@ pub struct Private {
 }
 
 impl Private {
-    /// Start it under this state folder and wait until it takes connections; the first start makes the database. If another
+    /// Start it under this state folder, for so many connections, and wait until it takes them; the first start makes the database. If another
     /// process supervises it already, that one's is used. When `shutdown` becomes true meanwhile, it gives up.
     ///
     /// Errors: no programs, a folder that isn't ours to use, a server that refuses to start; each says what to do.
     pub async fn start(
         settings: &config::Database,
+        max_connections: u32,
         state: &Path,
         shutdown: &watch::Receiver<bool>,
     ) -> anyhow::Result<Self> {
@@ -44,13 +45,7 @@ impl Private {
         let url = SecretString::from(place.url());
         let lock_path = place.base.join("lock");
         let lock = File::create(&lock_path).with_context(|| format!("open {}", lock_path.display()))?;
-        let cluster = Cluster {
-            // Room for the guests of other processes, and for a person with psql.
-            max_connections: settings.max_connections.saturating_mul(2).saturating_add(20).max(100),
-            shared_buffers_mib: settings.shared_buffers_mib,
-            place,
-            programs,
-        };
+        let cluster = Cluster { max_connections, shared_buffers_mib: settings.shared_buffers_mib, place, programs };
         let (stop, stopped) = watch::channel(false);
         let child = match lock.try_lock() {
             Ok(()) => Some(first_start(&cluster, shutdown).await?),
