@@ -9,6 +9,7 @@ pub mod docs;
 pub mod endpoint;
 pub mod problem;
 
+mod attributes;
 mod body;
 mod conduct;
 mod idempotency;
@@ -17,9 +18,13 @@ mod lists;
 mod page;
 mod rate;
 mod reader;
+mod recipient_bulk;
+mod recipients;
 mod request_id;
 mod scope;
 mod server;
+mod subscriptions;
+mod suppressions;
 mod workspaces;
 
 use std::sync::Arc;
@@ -35,7 +40,15 @@ pub use server::{around, not_found};
 
 /// Every route that asks for a key.
 pub fn endpoints() -> Vec<Endpoint> {
-    [workspaces::endpoints(), lists::endpoints()].concat()
+    [
+        workspaces::endpoints(),
+        lists::endpoints(),
+        recipients::endpoints(),
+        recipient_bulk::endpoints(),
+        subscriptions::endpoints(),
+        suppressions::endpoints(),
+    ]
+    .concat()
 }
 
 /// Mount the API on an actix-web app; wrap the app in [`around`] and give it [`not_found`] as its default.

@@ -19,6 +19,9 @@ pub const MAX_LIMIT: i64 = 200;
 /// Orders of things that have a name; a minus reverses. Ids sort by age.
 pub const SORTS: &[&str] = &["created_at", "-created_at", "name", "-name"];
 
+/// Orders of things that have none.
+pub const AGES: &[&str] = &["created_at", "-created_at"];
+
 /// What a page was asked for.
 #[derive(Debug, Clone)]
 pub struct Page {

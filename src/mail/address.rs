@@ -172,8 +172,11 @@ fn is_atext(c: char) -> bool {
     !(invisible || c.is_control() || c.is_whitespace())
 }
 
-/// The domain as A-labels in lower case.
-fn parse_domain(domain: &str) -> Result<String, AddressError> {
+/// A domain as A-labels in lower case.
+///
+/// # Errors
+/// [`AddressError`] when it is no domain name by IDNA and the host name rules.
+pub fn parse_domain(domain: &str) -> Result<String, AddressError> {
     if domain.is_empty() {
         return Err(AddressError::NoDomain);
     }

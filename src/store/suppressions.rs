@@ -4,6 +4,8 @@
 //! condemns (`domain::bounce`).
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
+use uuid::Uuid;
 
 use super::{
     Connection, NIL, StoreError,
@@ -73,4 +75,124 @@ pub async fn add(
     .fetch_one(connection)
     .await?;
     Ok((SuppressionId(id), false))
+}
+
+/// A suppression as it stands.
+#[derive(Debug, Clone)]
+pub struct Suppression {
+    /// Its id.
+    pub id: Uuid,
+    /// What identifies the address.
+    pub address_key: String,
+    /// Of which list; the nil UUID: of the whole workspace.
+    pub list_id: Uuid,
+    /// Why.
+    pub reason: String,
+    /// What caused it.
+    pub origin: Value,
+    /// When it ends by itself.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// What a page of suppressions is narrowed by; every part may be absent.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// What identifies the address.
+    pub address_key: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// `Some(false)`: of the workspace; `Some(true)`: of a list.
+    pub of_a_list: Option<bool>,
+    /// Of this list.
+    pub list: Option<Uuid>,
+}
+
+/// Find a suppression that has not expired by `now`.
+pub async fn find(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    id: SuppressionId,
+    now: DateTime<Utc>,
+) -> Result<Option<Suppression>, StoreError> {
+    Ok(sqlx::query_as!(
+        Suppression,
+        "select id, address_key, list_id, reason, origin, expires_at, created_at from suppressions
+         where workspace_id = $1 and id = $2 and (expires_at is null or expires_at > $3)",
+        workspace.0,
+        id.0,
+        now
+    )
+    .fetch_optional(connection)
+    .await?)
+}
+
+/// A page of suppressions that have not expired by `now`, by age, after the row with this id.
+pub async fn page(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    filter: &Filter,
+    descending: bool,
+    after: Option<Uuid>,
+    limit: i64,
+    now: DateTime<Utc>,
+) -> Result<Vec<Suppression>, StoreError> {
+    Ok(sqlx::query_as!(
+        Suppression,
+        "select id, address_key, list_id, reason, origin, expires_at, created_at from suppressions
+         where workspace_id = $1 and (expires_at is null or expires_at > $2)
+           and ($3::uuid is null or case when $4 then id < $3 else id > $3 end)
+           and ($5::text is null or address_key = $5) and ($6::text is null or reason = $6)
+           and ($7::bool is null or (list_id <> $9) = $7) and ($8::uuid is null or list_id = $8)
+         order by case when $4 then id end desc, id limit $10",
+        workspace.0,
+        now,
+        after,
+        descending,
+        filter.address_key,
+        filter.reason,
+        filter.of_a_list,
+        filter.list,
+        NIL,
+        limit
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// The suppressions of these addresses in the workspace, and in this list's scope, that have not expired by `now`.
+pub async fn check(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    address_keys: &[String],
+    list: Option<ListId>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Suppression>, StoreError> {
+    Ok(sqlx::query_as!(
+        Suppression,
+        "select id, address_key, list_id, reason, origin, expires_at, created_at from suppressions
+         where workspace_id = $1 and address_key = any($2) and (list_id = $3 or list_id = $4)
+           and (expires_at is null or expires_at > $5)
+         order by id",
+        workspace.0,
+        address_keys,
+        NIL,
+        list.map(|list| list.0),
+        now
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Lift a suppression. False when it was not there.
+pub async fn delete(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    id: SuppressionId,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query!("delete from suppressions where workspace_id = $1 and id = $2", workspace.0, id.0)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected() == 1)
 }

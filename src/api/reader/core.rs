@@ -66,6 +66,16 @@ impl<'a> Reader<'a> {
         Self { object, place: Place::Body(String::new()), seen: RefCell::default(), faults }
     }
 
+    /// Stand on an element of a body that is judged by itself; `pointer` is where it stands.
+    pub fn of_element(value: &'a Value, pointer: &str) -> Self {
+        let mut reader = Self::of_body(value);
+        reader.place = Place::Body(pointer.to_owned());
+        for fault in reader.faults.borrow_mut().iter_mut() {
+            fault.pointer = Some(pointer.to_owned());
+        }
+        reader
+    }
+
     /// Stand on a query whose parameters have been made strings of an object.
     pub fn of_query(query: &'a Map<String, Value>) -> Self {
         Self { object: query, place: Place::Query, seen: RefCell::default(), faults: Rc::default() }
@@ -82,6 +92,15 @@ impl<'a> Reader<'a> {
     /// Note a fault of a field that only the caller can see.
     pub fn note(&self, name: &str, code: &'static str, hint: impl Into<String>) {
         let fault = self.fault(name, code, hint);
+        self.faults.borrow_mut().push(fault);
+    }
+
+    /// Note a fault at a pointer below where this reader stands.
+    pub fn note_at(&self, below: &str, code: &'static str, hint: impl Into<String>) {
+        let fault = match &self.place {
+            Place::Body(pointer) => Fault::at(format!("{pointer}{below}"), code, hint),
+            Place::Query => Fault::of(below, code, hint),
+        };
         self.faults.borrow_mut().push(fault);
     }
 

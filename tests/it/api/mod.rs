@@ -2,3 +2,6 @@
 
 mod ground;
 mod lists;
+mod recipients;
+mod subscriptions;
+mod suppressions;
