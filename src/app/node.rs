@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use tokio::time::interval;
+use tokio::time::{interval, timeout};
 
 use super::roles::Roles;
 use crate::{
@@ -13,6 +13,9 @@ use crate::{
 
 /// A node not heard of for so long is forgotten, in hours. Its work was taken over long before.
 const FORGET_AFTER_HOURS: i64 = 24;
+
+/// For a Postgres that hangs.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Say who we are.
 pub(super) fn describe(roles: &Roles) -> nodes::Node {
@@ -32,7 +35,11 @@ pub(super) async fn beat(store: Store, node: nodes::Node, every: Duration) {
     let mut was_away = false;
     loop {
         ticks.tick().await;
-        match register(&store, &node).await {
+        let beaten = match timeout(PATIENCE, register(&store, &node)).await {
+            Ok(done) => done.map_err(|error| error.to_string()),
+            Err(_) => Err("it does not answer".to_owned()),
+        };
+        match beaten {
             Ok(()) if was_away => {
                 tracing::info!("Postgres is back");
                 was_away = false;

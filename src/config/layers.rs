@@ -10,7 +10,11 @@ use super::{
 };
 
 /// What the names of variables begin with.
-pub const PREFIX: &str = "POSTRIDER__";
+const PREFIX: &str = "POSTRIDER__";
+/// What is most likely meant to be one.
+const NEAR_PREFIX: &str = "POSTRIDER_";
+/// What the project's own tests are told by.
+const TEST_PREFIX: &str = "POSTRIDER_TEST_";
 
 /// A value that a layer sets.
 #[derive(Debug, Clone)]
@@ -24,6 +28,8 @@ pub(super) struct Given {
 pub(super) struct Layer {
     pub(super) given: Vec<Given>,
     pub(super) faults: Vec<Fault>,
+    /// What looks like a setting and is none.
+    pub(super) notices: Vec<String>,
 }
 
 impl Layer {
@@ -73,10 +79,14 @@ pub(super) fn from_environment(variables: impl IntoIterator<Item = (OsString, Os
     let mut ours: Vec<(String, OsString)> = variables
         .into_iter()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-        .filter(|(name, _)| name.starts_with(PREFIX))
+        .filter(|(name, _)| name.starts_with(NEAR_PREFIX) && !name.starts_with(TEST_PREFIX))
         .collect();
     ours.sort();
     for (name, value) in ours {
+        if !name.starts_with(PREFIX) {
+            layer.notices.push(format!("the variable {name} is not read: settings are named {PREFIX}SECTION__NAME"));
+            continue;
+        }
         let key = name.trim_start_matches(PREFIX).to_lowercase().replace("__", ".");
         let source = Source::Variable(name);
         let Some(entry) = entry(&key) else {

@@ -80,7 +80,7 @@ pub fn read_from(file: Option<&Path>, variables: impl IntoIterator<Item = (OsStr
                 _ => format!("can't be read: {error}"),
             };
             let source = Source::File(path.to_owned());
-            Layer { given: Vec::new(), faults: vec![Fault { key: String::new(), message, source }] }
+            Layer { faults: vec![Fault { key: String::new(), message, source }], ..Layer::default() }
         }
     });
     merge([from_file, layers::from_environment(variables)])
@@ -89,9 +89,10 @@ pub fn read_from(file: Option<&Path>, variables: impl IntoIterator<Item = (OsStr
 fn merge(layers: impl IntoIterator<Item = Layer>) -> Outcome {
     let mut merged: Vec<(&'static Entry, Value, Source)> =
         entries().iter().map(|entry| (entry, entry.default.clone(), Source::Default)).collect();
-    let mut faults = Vec::new();
+    let (mut faults, mut notices) = (Vec::new(), Vec::new());
     for layer in layers {
         faults.extend(layer.faults);
+        notices.extend(layer.notices);
         for given in layer.given {
             match check::check(given.entry, given.value) {
                 Ok(value) => {
@@ -114,7 +115,7 @@ fn merge(layers: impl IntoIterator<Item = Layer>) -> Outcome {
             // Each value was tried alone, so this is a fault in default.toml, which a test would have found.
             let message = error.message().to_owned();
             faults.push(Fault { key: String::new(), message, source: Source::Default });
-            return Outcome { merged, settings: None, faults, notices: Vec::new() };
+            return Outcome { merged, settings: None, faults, notices };
         }
     };
     for (key, others, message) in check::contradictions(&settings) {
@@ -124,7 +125,8 @@ fn merge(layers: impl IntoIterator<Item = Layer>) -> Outcome {
             faults.push(Fault { key: key.to_owned(), message, source });
         }
     }
-    Outcome { merged, notices: check::notices(&settings), settings: Some(settings), faults }
+    notices.extend(check::notices(&settings));
+    Outcome { merged, notices, settings: Some(settings), faults }
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ fn every_fault_is_listed_with_its_key() {
     );
     let expected = [
         ("top", "there is no such section"),
-        ("server.listen", "invalid socket address"),
+        ("server.listen", "such as 127.0.0.1:8025"),
         ("server.lisen", "did you mean server.listen?"),
         ("server.public_url", "is no base URL"),
         ("server.cors_origins", "one item is a whole number"),
@@ -140,6 +140,14 @@ fn no_secret_is_ever_printed() {
         let found = faults_of(text, &[]);
         assert!(found.len() == 1 && !found[0].1.contains("hunter2"), "{found:?}");
     }
+}
+
+#[test]
+fn a_variable_with_one_underscore_is_told_of_rather_than_ignored() {
+    let outcome = read_from(None, variables(&[("POSTRIDER_DATABASE_URL", "x"), ("POSTRIDER_TEST_DATABASE_URL", "y")]));
+    assert_eq!(outcome.faults, []);
+    let told: Vec<_> = outcome.notices.iter().filter(|notice| notice.contains("_URL")).collect();
+    assert!(told.len() == 1 && told[0].contains("POSTRIDER_DATABASE_URL"), "{told:?}");
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::{net::SocketAddr, path::PathBuf};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::values::{PublicUrl, database_url, optional, optional_secret, origins, path};
+use super::values::{
+    PublicUrl, database_url, optional, optional_secret, optional_socket_address, origins, path, socket_address,
+};
 use crate::{
     network::{Cidr, NetworkPolicy},
     telemetry::{Color, Filter, Format},
@@ -16,9 +18,10 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct Server {
     /// Where the API listens.
+    #[serde(deserialize_with = "socket_address")]
     pub listen: SocketAddr,
     /// Where recipients' routes listen, if not there.
-    #[serde(deserialize_with = "optional")]
+    #[serde(deserialize_with = "optional_socket_address")]
     pub public_listen: Option<SocketAddr>,
     /// Base URL in messages as it was set; [`Server::base_url`] has the one that holds.
     #[serde(deserialize_with = "optional")]

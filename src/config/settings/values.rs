@@ -1,6 +1,6 @@
 //! Values that are more than their text.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
@@ -21,7 +21,7 @@ impl PublicUrl {
         self.0.starts_with("https://")
     }
 
-    pub(super) fn of(address: std::net::SocketAddr) -> Self {
+    pub(super) fn of(address: SocketAddr) -> Self {
         Self(format!("http://{address}"))
     }
 }
@@ -56,6 +56,22 @@ impl From<PublicUrl> for String {
     fn from(url: PublicUrl) -> Self {
         url.0
     }
+}
+
+const SOCKET_ADDRESS: &str = "must be an IP address and a port, such as 127.0.0.1:8025 or [::1]:8025";
+
+/// An address and port to listen on.
+pub(super) fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(|_| D::Error::custom(SOCKET_ADDRESS))
+}
+
+/// An address and port to listen on; empty text means that none is set.
+pub(super) fn optional_socket_address<'de, D>(deserializer: D) -> Result<Option<SocketAddr>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_| D::Error::custom(SOCKET_ADDRESS)) }
 }
 
 /// Empty text means that nothing is set.
