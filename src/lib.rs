@@ -13,6 +13,7 @@ pub mod mail;
 pub mod mailbox;
 pub mod network;
 pub mod relay;
+pub mod render;
 pub mod reports;
 pub mod smtp;
 pub mod store;
