@@ -5,12 +5,13 @@
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
-use actix_web::{App, HttpServer, middleware::from_fn, web};
+use actix_web::{App, HttpResponse, HttpServer, ResponseError, middleware::from_fn, web};
 use tokio::sync::watch;
 
 use super::{
     call::Context,
     configure,
+    problem::{Kind, Problem},
     server::{around, not_found},
 };
 
@@ -53,4 +54,34 @@ pub async fn run(
     }
     let (ended, ()) = tokio::join!(running, handle.stop(true));
     ended
+}
+
+/// Answer for a node that isn't ready yet, until `ready` is: it lives, and asks everyone to come again (503).
+pub async fn stand_in<T>(listener: TcpListener, ready: impl Future<Output = T>) -> T {
+    let http = HttpServer::new(|| {
+        App::new().wrap(from_fn(around)).route("/health/live", web::get().to(live)).default_service(web::to(not_yet))
+    })
+    .workers(1)
+    .disable_signals();
+    let http = match http.listen(listener) {
+        Ok(http) => http.run(),
+        Err(error) => {
+            tracing::warn!("nobody can be told that this node isn't ready: {error}");
+            return ready.await;
+        }
+    };
+    let handle = http.handle();
+    let task = tokio::spawn(http);
+    let result = ready.await;
+    handle.stop(false).await;
+    let _ = task.await;
+    result
+}
+
+async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(serde_json::json!({"status": "live", "version": env!("CARGO_PKG_VERSION")}))
+}
+
+async fn not_yet() -> HttpResponse {
+    Problem::new(Kind::Unavailable, "This node is starting and waits for its database").retry_after(2).error_response()
 }

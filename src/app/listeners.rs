@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use anyhow::Context;
 
 use super::roles::{Role, Roles};
-use crate::config::Settings;
+use crate::{api, config::Settings};
 
 /// The sockets of the HTTP roles; one serves both unless another address is set for recipients' routes.
 pub(super) struct Listeners {
@@ -32,6 +32,18 @@ impl Listeners {
                 Some(address) if roles.contains(Role::Track) => Some(open(address, "server.public_listen")?),
                 _ => None,
             },
+        })
+    }
+
+    /// Answer 503 on all of them until `ready` is.
+    pub(super) async fn stand_in<T>(&self, ready: impl Future<Output = T>) -> anyhow::Result<T> {
+        let clone = |listener: &Option<TcpListener>| {
+            listener.as_ref().map(TcpListener::try_clone).transpose().context("share a listener")
+        };
+        Ok(match (clone(&self.api)?, clone(&self.public)?) {
+            (None, None) => ready.await,
+            (Some(one), None) | (None, Some(one)) => api::stand_in(one, ready).await,
+            (Some(one), Some(other)) => api::stand_in(one, api::stand_in(other, ready)).await,
         })
     }
 

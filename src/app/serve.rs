@@ -50,7 +50,7 @@ impl Service {
         let listeners = Listeners::open(&settings, roles)?;
         listeners.settle(&mut settings)?;
         let extra_ca_pem = read_authorities(&settings.network)?;
-        let ground = Ground::prepare(&settings, None, &shutdown).await?;
+        let ground = listeners.stand_in(Ground::prepare(&settings, None, &shutdown)).await??;
         let node = node::describe(roles);
         let service = Self {
             api_address: address(listeners.api.as_ref())?,

@@ -70,17 +70,24 @@ async fn a_configured_database_is_used_and_no_private_one_is_started() {
 }
 
 #[tokio::test]
-async fn a_postgres_that_is_away_at_the_start_is_waited_for() {
-    let state = tempfile::tempdir().unwrap();
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let url = format!("postgres://nobody@{closed}/nothing");
-    let settings = [
-        ("DATABASE__URL", url.as_str()),
-        ("DATABASE__ACQUIRE_TIMEOUT_SECONDS", "1"),
-        ("STATE__FOLDER", state.path().to_str().unwrap()),
-        ("SERVER__LISTEN", "127.0.0.1:0"),
-    ];
-    let mut service = Process::start(&["serve"], &settings);
+async fn a_postgres_that_is_away_at_the_start_is_waited_for_and_callers_are_told() {
+    let database = TestDatabase::new().await;
+    let mut gate = Gate::before(&database.url());
+    gate.close().await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let place = Place { listen: free.clone(), ..Place::new(gate.url()) };
+    let mut service = place.start(&["serve", "--roles", "api"]);
+    service.says("waiting for Postgres").await;
+    let status = async |path: &str| reqwest::get(format!("http://{free}{path}")).await.unwrap().status();
+    assert_eq!(status("/v1/lists").await, 503);
+    assert_eq!(status("/health/live").await, 200);
+    gate.open();
+    listening(&mut service).await;
+    assert_eq!(status("/v1/lists").await, 401);
+    service.stop().await;
+
+    gate.close().await;
+    let mut service = place.start(&["serve", "--roles", "api"]);
     service.says("waiting for Postgres").await;
     service.stop().await;
 }
@@ -98,11 +105,12 @@ async fn help_and_version_are_no_failure() {
 struct Place {
     folder: tempfile::TempDir,
     url: String,
+    listen: String,
 }
 
 impl Place {
     fn new(url: String) -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), url }
+        Self { folder: tempfile::tempdir().unwrap(), url, listen: "127.0.0.1:0".to_owned() }
     }
 
     fn start(&self, arguments: &[&str]) -> Process {
@@ -111,7 +119,7 @@ impl Place {
             ("DATABASE__URL", self.url.as_str()),
             ("DATABASE__ACQUIRE_TIMEOUT_SECONDS", "1"),
             ("STATE__FOLDER", state),
-            ("SERVER__LISTEN", "127.0.0.1:0"),
+            ("SERVER__LISTEN", &self.listen),
         ];
         Process::start(arguments, &settings)
     }
