@@ -9,7 +9,7 @@ use actix_web::{
     http::{Method, header::HeaderMap},
     web,
 };
-use chrono::Utc;
+use chrono::{SubsecRound, Utc};
 use serde_json::{Map, Value};
 
 use super::{
@@ -154,7 +154,8 @@ fn read_call(
     }
     let call = Call {
         caller,
-        now: Utc::now(),
+        // As exact as Postgres keeps it, so that what is answered now is what will be read later.
+        now: Utc::now().trunc_subsecs(6),
         path,
         query: body::query(request.query_string())?,
         if_match: header(request.headers(), "If-Match")?.map(str::to_owned),

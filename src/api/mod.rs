@@ -15,16 +15,21 @@ mod conduct;
 mod idempotency;
 mod listener;
 mod lists;
+mod mailboxes;
 mod page;
+mod peer;
 mod rate;
 mod reader;
 mod recipient_bulk;
 mod recipients;
+mod relays;
 mod request_id;
 mod scope;
+mod sender_domains;
 mod server;
 mod subscriptions;
 mod suppressions;
+mod throttle;
 mod workspaces;
 
 use std::sync::Arc;
@@ -47,6 +52,9 @@ pub fn endpoints() -> Vec<Endpoint> {
         recipient_bulk::endpoints(),
         subscriptions::endpoints(),
         suppressions::endpoints(),
+        sender_domains::endpoints(),
+        relays::endpoints(),
+        mailboxes::endpoints(),
     ]
     .concat()
 }

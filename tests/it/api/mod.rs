@@ -2,6 +2,9 @@
 
 mod ground;
 mod lists;
+mod mailboxes;
 mod recipients;
+mod relays;
+mod sender_domains;
 mod subscriptions;
 mod suppressions;

@@ -55,6 +55,20 @@ impl Reply {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
+    /// The faults of a problem, sorted: pointer (or parameter) and code.
+    pub fn faults(&self) -> Vec<(&str, &str)> {
+        let all = self.body["errors"].as_array().map_or(&[][..], Vec::as_slice);
+        let mut faults: Vec<_> = all
+            .iter()
+            .map(|fault| {
+                let name = if fault["pointer"].is_string() { "pointer" } else { "parameter" };
+                (fault[name].as_str().unwrap(), fault["code"].as_str().unwrap())
+            })
+            .collect();
+        faults.sort_unstable();
+        faults
+    }
+
     /// A string of the body, such as `id`.
     #[track_caller]
     pub fn text(&self, pointer: &str) -> String {
@@ -178,12 +192,16 @@ impl Client {
 
     /// Any request; the answer is held to the contract.
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Reply {
-        let bytes = body.map(|body| serde_json::to_vec(&body).unwrap());
+        let bytes = body.as_ref().map(|body| serde_json::to_vec(body).unwrap());
         let mut all = headers.to_vec();
         if bytes.is_some() {
             all.push(("content-type", "application/json"));
         }
-        self.send_raw(method, path, &all, bytes.unwrap_or_default()).await
+        let reply = self.send_raw(method, path, &all, bytes.unwrap_or_default()).await;
+        if let Some(body) = body.filter(|_| (200..300).contains(&reply.status)) {
+            super::contract::check_request(method, path, &body);
+        }
+        reply
     }
 
     /// Any request with any bytes; the answer is held to the contract.

@@ -1,0 +1,199 @@
+//! `/v1/relays`: the SMTP servers that messages are submitted to.
+//!
+//! Not here: host, login and secret of one (`peer`), trying it (`probes`).
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    call::{Answer, Call},
+    endpoint::Endpoint,
+    page::Page,
+    peer::{self, Edited, Peer},
+    problem::Problem,
+    reader::{Patch, Reader},
+    throttle,
+};
+use crate::{
+    domain::id::RelayId,
+    store::{
+        Connection,
+        relays::{self, Relay},
+    },
+};
+
+/// Ways to log in, the default first.
+const AUTHS: &[&str] = &["none", "plain", "login", "xoauth2"];
+
+/// The routes of relays.
+pub fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::post("/v1/relays", "relays.write", create),
+        Endpoint::get("/v1/relays", "relays.read", page),
+        Endpoint::get("/v1/relays/{relay_id}", "relays.read", read),
+        Endpoint::patch("/v1/relays/{relay_id}", "relays.write", edit),
+        Endpoint::delete("/v1/relays/{relay_id}", "relays.write", delete),
+    ]
+}
+
+async fn create(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
+    let workspace = call.workspace()?;
+    let reader = call.reader();
+    let name = reader.required_line("name", 1..=200);
+    let edited = peer::read(call, &reader, None, AUTHS);
+    let terms = Terms::read(&reader);
+    let (name, edited) = reader.finish(|| name.zip(edited))?;
+    let id = RelayId::new();
+    let mut relay = Relay {
+        id: id.0,
+        name,
+        host: String::new(),
+        port: 0,
+        tls: String::new(),
+        auth: String::new(),
+        username: None,
+        secret: None,
+        secret_key_id: None,
+        allow_plaintext_auth: false,
+        max_connections: 8,
+        messages_per_connection: 1000,
+        rate_messages: None,
+        rate_per_seconds: None,
+        priority: 100,
+        enabled: true,
+        health: "untested".to_owned(),
+        last_error: None,
+        last_error_at: None,
+        checked_at: None,
+        created_at: call.now,
+        updated_at: call.now,
+        revision: 1,
+    };
+    apply(call, &mut relay, edited, terms)?;
+    relays::insert(connection, workspace, &relay).await?;
+    Ok(Answer::created(format!("/v1/relays/{id}"), show(&relay)).revision(relay.revision))
+}
+
+async fn page(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
+    let query = call.query();
+    let page = Page::read(call, &query, "relays");
+    query.finish(|| Some(()))?;
+    let rows = relays::page(connection, call.workspace()?, page.after::<Uuid>(0)?, page.fetch()).await?;
+    Ok(Answer::ok(page.answer(call, rows, |relay| vec![relay.id.to_string()], show)))
+}
+
+async fn read(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
+    let id = call.id("relay_id", "relay")?;
+    let relay = relays::find(connection, call.workspace()?, id).await?.ok_or_else(|| Problem::not_found("relay"))?;
+    Ok(Answer::ok(show(&relay)).revision(relay.revision))
+}
+
+async fn edit(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
+    let workspace = call.workspace()?;
+    let id = call.id("relay_id", "relay")?;
+    let mut relay = relays::lock(connection, workspace, id).await?.ok_or_else(|| Problem::not_found("relay"))?;
+    let reader = call.reader();
+    let name = reader.keep_or_set("name", reader.line("name", 1..=200));
+    let edited = peer::read(call, &reader, Some(&peer_of(&relay)), AUTHS);
+    let terms = Terms::read(&reader);
+    let edited = reader.finish(|| edited)?;
+    call.check_revision(relay.revision)?;
+    relay.name = name.unwrap_or(relay.name);
+    apply(call, &mut relay, edited, terms)?;
+    relay.updated_at = call.now;
+    relay.revision = relays::update(connection, workspace, &relay).await?;
+    Ok(Answer::ok(show(&relay)).revision(relay.revision))
+}
+
+async fn delete(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
+    let id = call.id("relay_id", "relay")?;
+    if !relays::delete(connection, call.workspace()?, id).await? {
+        return Err(Problem::not_found("relay"));
+    }
+    Ok(Answer::deleted())
+}
+
+/// How much a relay is given; none keeps what stands.
+struct Terms {
+    max_connections: Option<i32>,
+    messages_per_connection: Option<i32>,
+    rate: Patch<throttle::Columns>,
+    priority: Option<i32>,
+    enabled: Option<bool>,
+}
+
+impl Terms {
+    fn read(reader: &Reader<'_>) -> Self {
+        let number = |name, range| {
+            let found = reader.keep_or_set(name, reader.integer(name, range));
+            found.and_then(|number| i32::try_from(number).ok())
+        };
+        Self {
+            max_connections: number("max_connections", 1..=1000),
+            messages_per_connection: number("messages_per_connection", 1..=1_000_000),
+            rate: throttle::read(reader, "rate"),
+            priority: number("priority", 0..=1000),
+            enabled: reader.keep_or_set("enabled", reader.boolean("enabled")),
+        }
+    }
+}
+
+fn apply(call: &Call, relay: &mut Relay, edited: Edited, terms: Terms) -> Result<(), Problem> {
+    relay.set_secret(edited.seal(call, &Call::binding("relays", relay.id), relay.sealed())?);
+    if edited.is_another {
+        "untested".clone_into(&mut relay.health);
+    }
+    let Edited { peer, .. } = edited;
+    relay.host = peer.host;
+    relay.port = peer.port;
+    relay.tls = peer.tls;
+    relay.auth = peer.auth;
+    relay.username = peer.username;
+    relay.allow_plaintext_auth = peer.allow_plaintext_auth;
+    relay.max_connections = terms.max_connections.unwrap_or(relay.max_connections);
+    relay.messages_per_connection = terms.messages_per_connection.unwrap_or(relay.messages_per_connection);
+    let rate = terms.rate.apply(relay.rate_messages.zip(relay.rate_per_seconds));
+    (relay.rate_messages, relay.rate_per_seconds) = rate.unzip();
+    relay.priority = terms.priority.unwrap_or(relay.priority);
+    relay.enabled = terms.enabled.unwrap_or(relay.enabled);
+    Ok(())
+}
+
+fn peer_of(relay: &Relay) -> Peer {
+    Peer {
+        host: relay.host.clone(),
+        port: relay.port,
+        tls: relay.tls.clone(),
+        auth: relay.auth.clone(),
+        username: relay.username.clone(),
+        has_secret: relay.secret.is_some(),
+        allow_plaintext_auth: relay.allow_plaintext_auth,
+    }
+}
+
+fn show(relay: &Relay) -> Value {
+    json!({
+        "id": RelayId(relay.id),
+        "name": relay.name,
+        "host": relay.host,
+        "port": relay.port,
+        "tls": relay.tls,
+        "auth": relay.auth,
+        "username": relay.username,
+        "has_password": relay.secret.is_some(),
+        "allow_plaintext_auth": relay.allow_plaintext_auth,
+        "max_connections": relay.max_connections,
+        "messages_per_connection": relay.messages_per_connection,
+        "rate": throttle::show(relay.rate_messages, relay.rate_per_seconds),
+        "priority": relay.priority,
+        "enabled": relay.enabled,
+        "health": {
+            "status": relay.health,
+            "last_error": relay.last_error,
+            "last_error_at": relay.last_error_at,
+            "checked_at": relay.checked_at,
+        },
+        "created_at": relay.created_at,
+        "updated_at": relay.updated_at,
+    })
+}

@@ -1,0 +1,106 @@
+//! Mailboxes: hosts, logins, folders, and who needs them.
+
+use serde_json::{Value, json};
+
+use crate::support::app::TestApp;
+
+fn mailbox() -> Value {
+    json!({
+        "name": "Bounces", "host": "127.0.0.1", "port": 1143, "tls": "none", "username": "bounces", "password": "secret",
+    })
+}
+
+#[tokio::test]
+async fn a_mailbox_is_made_read_edited_and_deleted() {
+    let app = TestApp::start().await;
+    let made = app.client.post("/v1/mailboxes", mailbox()).await.expect(201);
+    let path = made.header("location").to_owned();
+    assert_eq!(
+        (made.text("/folder"), made.text("/auth"), made.text("/kind")),
+        ("INBOX".into(), "login".into(), "imap".into())
+    );
+    assert!(!made.body.to_string().contains("secret"));
+    assert_eq!(app.client.get(&path).await.expect(200).body, made.body);
+    let edited = app.client.patch(&path, json!({"poll_seconds": 5, "filed_folder": "Read"})).await.expect(200);
+    assert_eq!((&edited.body["poll_seconds"], edited.text("/filed_folder")), (&json!(5), "Read".into()));
+    assert_eq!(edited.body["has_password"], true);
+    app.client.send("PATCH", &path, &[("if-match", made.header("etag"))], Some(json!({}))).await.expect(412);
+    assert_eq!(app.client.get("/v1/mailboxes").await.expect(200).body["items"], json!([edited.body]));
+    let stranger = app.stranger().await;
+    stranger.get(&path).await.expect(404);
+    stranger.delete(&path).await.expect(404);
+    app.client.delete(&path).await.expect(204);
+    app.client.get(&path).await.expect(404);
+}
+
+#[tokio::test]
+async fn a_mailbox_needs_its_password_again_before_it_is_used_elsewhere() {
+    let app = TestApp::start().await;
+    let path = app.client.post("/v1/mailboxes", mailbox()).await.expect(201).header("location").to_owned();
+    for edit in
+        [json!({"host": "imap.evil.example", "tls": "implicit"}), json!({"port": 144}), json!({"username": "b"})]
+    {
+        let refused = app.client.patch(&path, edit).await.expect(422);
+        assert_eq!(refused.faults(), [("/password", "required")]);
+    }
+    let edit = json!({"host": "imap.example.org", "tls": "implicit", "password": "again"});
+    assert_eq!(app.client.patch(&path, edit).await.expect(200).text("/host"), "imap.example.org");
+}
+
+#[tokio::test]
+async fn an_edit_makes_the_next_round_due_at_once() {
+    let app = TestApp::start().await;
+    let path = app.client.post("/v1/mailboxes", mailbox()).await.expect(201).header("location").to_owned();
+    sqlx::query("update mailboxes set next_read_at = now() + interval '1 hour', n_failures = 7, health = 'failing'")
+        .execute(app.database.pool())
+        .await
+        .unwrap();
+    assert_eq!(app.client.patch(&path, json!({"name": "x"})).await.expect(200).text("/health/status"), "failing");
+    let edited = app.client.patch(&path, json!({"port": 1144, "password": "secret"})).await.expect(200);
+    assert_eq!(edited.text("/health/status"), "untested");
+    let is_due: bool = sqlx::query_scalar("select next_read_at is null and n_failures = 0 from mailboxes")
+        .fetch_one(app.database.pool())
+        .await
+        .unwrap();
+    assert!(is_due);
+}
+
+#[tokio::test]
+async fn every_fault_of_a_mailbox_is_named_and_nothing_is_stored() {
+    let app = TestApp::start().await;
+    let body =
+        json!({"kind": "pop3", "host": "10.0.0.1", "tls": "none", "folder": "a\u{7f}", "poll_seconds": 0, "x": 1});
+    let refused = app.client.post("/v1/mailboxes", body).await.expect(422);
+    let expected = [
+        ("/folder", "control_character"),
+        ("/host", "refused_network"),
+        ("/kind", "not_one_of"),
+        ("/name", "required"),
+        ("/password", "required"),
+        ("/poll_seconds", "out_of_range"),
+        ("/port", "required"),
+        ("/username", "required"),
+        ("/x", "unknown_field"),
+    ];
+    assert_eq!(refused.faults(), expected);
+    let mut same = mailbox();
+    same["filed_folder"] = json!("INBOX");
+    assert_eq!(app.client.post("/v1/mailboxes", same).await.expect(422).faults(), [("/filed_folder", "conflict")]);
+    let mut bare = mailbox();
+    bare["password"] = Value::Null;
+    assert_eq!(app.client.post("/v1/mailboxes", bare).await.expect(422).faults(), [("/password", "required")]);
+    assert_eq!(app.client.get("/v1/mailboxes").await.expect(200).body["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_mailbox_that_a_sender_domain_names_is_in_use() {
+    let app = TestApp::start().await;
+    let mailbox = app.client.post("/v1/mailboxes", mailbox()).await.expect(201);
+    let body =
+        json!({"domain": "shop.test", "return_path_domain": "bounces.shop.test", "mailbox_id": mailbox.text("/id")});
+    let domain = app.client.post("/v1/sender-domains", body).await.expect(201);
+    let refused = app.client.delete(mailbox.header("location")).await.expect(409);
+    assert_eq!((refused.text("/type"), refused.text("/used_by/0")), ("/problems/in-use".into(), domain.text("/id")));
+    app.client.patch(domain.header("location"), json!({"mailbox_id": null})).await.expect(200);
+    app.client.delete(mailbox.header("location")).await.expect(204);
+}
