@@ -22,6 +22,8 @@ use super::{
 
 /// Bytes of a text that is looked through which count as one step.
 const BYTES_PER_STEP: usize = 64;
+/// A key of a path takes about as long as so many bytes.
+const BYTES_PER_KEY: usize = 16;
 
 /// One rendering of one part.
 pub(super) struct Evaluation<'a, S> {
@@ -231,8 +233,14 @@ impl<'a, S: Sink> Evaluation<'a, S> {
 
     fn evaluate(&mut self, expression: &'a Expression) -> Result<Value<'a>, RenderError> {
         match expression {
-            Expression::Literal(value) => Ok(Value::Json(value)),
-            Expression::Path(path) => Ok(self.follow(path)),
+            Expression::Literal(value) => {
+                self.step(0)?;
+                Ok(Value::Json(value))
+            }
+            Expression::Path(path) => {
+                self.step(path.keys.len() * BYTES_PER_KEY)?;
+                Ok(self.follow(path))
+            }
             Expression::Call(helper, arguments) => {
                 self.step(0)?;
                 self.call(*helper, arguments)

@@ -22,6 +22,7 @@ pub mod limits;
 mod link;
 mod markup;
 mod node;
+pub mod page;
 mod parse;
 mod piece;
 mod plain_text;
