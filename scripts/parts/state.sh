@@ -45,13 +45,13 @@ make_state_base() {
 }
 
 # Prints the state folder called $2 of the checkout $1 and makes it. On stderr says so when it is outside the checkout,
-# unless POSTRIDER_STATE_TOLD is set: a script that calls others says it once.
+# unless STATE_FOLDER_TOLD is set: a script that calls others says it once.
 state_folder() {
     local base=$1/var fault
     fault=$(state_fault "$base")
     if [ -n "$fault" ]; then
         base=/var/tmp/postrider-$(printf %s "$1" | sha256sum | cut -c1-12)
-        [ -n "${POSTRIDER_STATE_TOLD:-}" ] || echo "State goes to $base and not to $1/var: $fault." >&2
+        [ -n "${STATE_FOLDER_TOLD:-}" ] || echo "State goes to $base and not to $1/var: $fault." >&2
     fi
     make_state_base "$base"
     (umask 022 && mkdir -p -- "$base/$2")
