@@ -92,6 +92,17 @@ impl Call {
         self.caller.workspace().ok_or_else(|| Problem::new(Kind::WrongKey, "A workspace's key is needed"))
     }
 
+    /// Ask for one more scope than the endpoint's own: what some fields of a body need.
+    pub fn need_scope(&self, scope: &str) -> Result<(), Problem> {
+        match &self.caller {
+            Caller::Workspace { scopes, .. } if scopes.iter().any(|held| held == scope) => Ok(()),
+            _ => Err(Problem::new(
+                Kind::MissingScope,
+                format!("The key lacks the scope `{scope}`, which this body needs"),
+            )),
+        }
+    }
+
     /// An id of the path; a malformed one is as unknown as any other.
     pub fn id<T: std::str::FromStr<Err = IdError>>(&self, name: &str, noun: &str) -> Result<T, Problem> {
         self.segment(name).parse().map_err(|_| Problem::not_found(noun))

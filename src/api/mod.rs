@@ -12,23 +12,27 @@ pub mod problem;
 mod attributes;
 mod body;
 mod conduct;
+mod content;
 mod idempotency;
 mod listener;
 mod lists;
 mod mailboxes;
 mod page;
 mod peer;
+mod previews;
 mod rate;
 mod reader;
 mod recipient_bulk;
 mod recipients;
 mod relays;
 mod request_id;
+mod sample;
 mod scope;
 mod sender_domains;
 mod server;
 mod subscriptions;
 mod suppressions;
+mod templates;
 mod throttle;
 mod workspaces;
 
@@ -52,6 +56,8 @@ pub fn endpoints() -> Vec<Endpoint> {
         recipient_bulk::endpoints(),
         subscriptions::endpoints(),
         suppressions::endpoints(),
+        templates::endpoints(),
+        previews::endpoints(),
         sender_domains::endpoints(),
         relays::endpoints(),
         mailboxes::endpoints(),

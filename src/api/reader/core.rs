@@ -104,6 +104,12 @@ impl<'a> Reader<'a> {
         self.faults.borrow_mut().push(fault);
     }
 
+    /// Note a fault at this line of a field that is a template.
+    pub fn note_line(&self, name: &str, code: &'static str, hint: impl Into<String>, line: u32) {
+        let fault = self.fault(name, code, hint).line(usize::try_from(line).ok());
+        self.faults.borrow_mut().push(fault);
+    }
+
     pub(super) fn note_value(&self, name: &str, code: &'static str, hint: impl Into<String>, value: &Value) {
         let fault = self.fault(name, code, hint).received(value);
         self.faults.borrow_mut().push(fault);

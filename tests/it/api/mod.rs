@@ -8,3 +8,4 @@ mod relays;
 mod sender_domains;
 mod subscriptions;
 mod suppressions;
+mod templates;
