@@ -62,13 +62,13 @@ create table events (
 );
 create index events_by_delivery on events (workspace_id, delivery_id, id) where delivery_id is not null;
 
--- Opens (link_n = 0) and clicks (link_n >= 1) of one delivery: first time and how often.
+-- Opens (link_n = 0) and clicks (link_n >= 1, and all of them together as -1) of one delivery: first time and how often.
 -- `verdict` leaves room for telling people from machines: human, prefetch, proxy, scanner, unknown.
 create table touches (
     workspace_id uuid not null,
     campaign_id uuid not null,
     delivery_id uuid not null,
-    link_n integer not null check (link_n between 0 and 65535),
+    link_n integer not null check (link_n between -1 and 65535),
     verdict text not null default 'unknown',
     n bigint not null,
     first_at timestamptz not null,

@@ -18,3 +18,5 @@ pub mod reports;
 pub mod smtp;
 pub mod store;
 pub mod telemetry;
+pub mod render;
+pub mod track;

@@ -14,6 +14,7 @@ use super::{
     problem::{Kind, Problem},
     server::{around, not_found},
 };
+use crate::config;
 
 /// How long a connection without a request is kept open. It also bounds what idle clients add to a drain.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -24,19 +25,29 @@ pub async fn run(
     listener: TcpListener,
     context: Arc<Context>,
     also: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
-    mut shutdown: watch::Receiver<bool>,
+    shutdown: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     let server = context.settings.server.clone();
+    let routes = move |config: &mut web::ServiceConfig| {
+        configure(&context)(config);
+        also(config);
+    };
+    serve(listener, &server, routes, shutdown).await
+}
+
+/// Serve these routes alone (recipients', on an address of their own), with the same limits, problems and request ids.
+pub async fn serve(
+    listener: TcpListener,
+    server: &config::Server,
+    routes: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+    mut shutdown: watch::Receiver<bool>,
+) -> std::io::Result<()> {
     let n_workers = match server.n_workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         n => n,
     };
     let http = HttpServer::new(move || {
-        App::new()
-            .wrap(from_fn(around))
-            .configure(configure(&context))
-            .configure(also.clone())
-            .default_service(web::to(not_found))
+        App::new().wrap(from_fn(around)).configure(routes.clone()).default_service(web::to(not_found))
     })
     .workers(n_workers)
     .max_connections(server.max_connections.div_ceil(n_workers))

@@ -42,7 +42,7 @@ use actix_web::web;
 
 pub use call::Context;
 pub use endpoint::Endpoint;
-pub use listener::{run, stand_in};
+pub use listener::{run, serve, stand_in};
 pub use rate::Limits;
 pub use scope::SCOPES;
 pub use server::{around, not_found};

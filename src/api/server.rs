@@ -7,7 +7,7 @@ use actix_web::{
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     error::InternalError,
-    http::header::{HeaderName, HeaderValue},
+    http::header::{self, HeaderName, HeaderValue},
     middleware::Next,
     web,
 };
@@ -70,7 +70,13 @@ pub async fn around(
             Ok(response) if is_own_words(&response) => Ok(response.map_into_left_body()),
             Ok(response) => {
                 let problem = of_status(response.status().as_u16());
-                Ok(response.into_response(problem.error_response()).map_into_right_body())
+                let mut told = problem.error_response();
+                for name in [header::ALLOW, header::RETRY_AFTER] {
+                    if let Some(value) = response.headers().get(&name) {
+                        told.headers_mut().insert(name, value.clone());
+                    }
+                }
+                Ok(response.into_response(told).map_into_right_body())
             }
             Err(error) => {
                 let problem = of_status(error.as_response_error().status_code().as_u16());

@@ -19,6 +19,7 @@ pub mod lists;
 pub mod mailbox_reads;
 pub mod mailboxes;
 pub mod moves;
+pub mod opt_outs;
 pub mod nodes;
 pub mod recipients;
 pub mod relays;
@@ -32,6 +33,7 @@ pub mod subscriptions;
 pub mod suppressions;
 pub mod sweeps;
 pub mod templates;
+pub mod touches;
 pub mod transitions;
 pub mod workspaces;
 

@@ -1,0 +1,45 @@
+//! Unsubscribes and complaints of a campaign: each recipient counts once.
+
+use chrono::{DateTime, Utc};
+
+use super::{Connection, StoreError};
+use crate::domain::id::{CampaignId, RecipientId, WorkspaceId};
+
+/// What a recipient did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OptOut {
+    /// Used the unsubscribe link.
+    Unsubscribe,
+    /// Complained of abuse.
+    Complaint,
+}
+
+/// Count it. False when it was counted before.
+pub async fn count(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    recipient: RecipientId,
+    kind: OptOut,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let kind = match kind {
+        OptOut::Unsubscribe => "unsubscribe",
+        OptOut::Complaint => "complaint",
+    };
+    // A token of a campaign that isn't there any more (a test message of a deleted draft) counts for nothing.
+    let done = sqlx::query!(
+        "insert into opt_outs (workspace_id, campaign_id, recipient_id, kind, created_at)
+         select $1, $2, $3, $4, $5
+         where exists (select from campaigns where workspace_id = $1 and id = $2)
+         on conflict do nothing",
+        workspace.0,
+        campaign.0,
+        recipient.0,
+        kind,
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}

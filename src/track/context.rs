@@ -1,0 +1,27 @@
+//! What the routes need of the process: Postgres, the keys, the queue of touches, the cached links.
+
+use std::sync::Arc;
+
+use super::{
+    clicks::Links,
+    touches::{Queue, Waiting},
+};
+use crate::{config::Tracking, keyring::Keyring, store::Store};
+
+/// One per process.
+#[derive(Debug)]
+pub struct Context {
+    pub(super) store: Store,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) queue: Queue,
+    pub(super) links: Links,
+}
+
+impl Context {
+    /// The context, and what waits to be recorded: give that to [`super::run`].
+    pub fn new(store: Store, keyring: Arc<Keyring>, settings: &Tracking) -> (Arc<Self>, Waiting) {
+        let (queue, waiting) = Queue::new(store.clone(), settings);
+        let links = Links::new(settings.max_cached_links);
+        (Arc::new(Self { store, keyring, queue, links }), waiting)
+    }
+}

@@ -1,0 +1,121 @@
+//! `/u/{token}`: GET shows a page and never unsubscribes (scanners follow links); POST acts, and commits before its 2xx.
+//!
+//! One click ends every list of the campaign's audience to which the recipient is subscribed; the page also offers all mail
+//! of the workspace, which suppresses the address. RFC 8058: no redirect, no cookie, no login.
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, http::header, web};
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use serde_json::json;
+
+use super::{
+    context::Context,
+    form::{self, Form},
+    reply,
+};
+use crate::{
+    domain::{
+        id::{CampaignId, RecipientId, WorkspaceId},
+        suppression::SuppressionReason,
+    },
+    mail::token::Unsubscribe,
+    render::page::Page,
+    store::{
+        self, StoreError, events, lists,
+        opt_outs::{self, OptOut},
+        recipients, subscriptions,
+        suppressions::{self, NewSuppression},
+    },
+};
+
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// Show what will end.
+pub async fn page(request: HttpRequest, context: web::Data<Context>, token: web::Path<String>) -> HttpResponse {
+    let Ok(token) = Unsubscribe::verify(&context.keyring, &token) else { return reply::not_found(&request) };
+    match facts(&context, &token).await {
+        Ok((address, lists)) => {
+            let lists: Vec<&str> = lists.iter().map(String::as_str).collect();
+            reply::page(StatusCode::OK, &Page::Unsubscribe { address: address.as_deref(), lists: &lists })
+        }
+        Err(error) => reply::unavailable(&request, &error),
+    }
+}
+
+async fn facts(context: &Context, token: &Unsubscribe) -> Result<(Option<String>, Vec<String>), StoreError> {
+    let workspace = WorkspaceId(token.workspace);
+    let mut connection = context.store.acquire().await?;
+    let recipient = recipients::find(&mut connection, workspace, token.recipient.into()).await?;
+    let (campaign, id) = (token.campaign.into(), token.recipient.into());
+    let mut names = Vec::new();
+    for list in subscriptions::lists_of_audience(&mut connection, workspace, campaign, id).await? {
+        names.extend(lists::find(&mut connection, workspace, list).await?.map(|list| list.name));
+    }
+    Ok((recipient.map(|recipient| recipient.address), names))
+}
+
+/// Unsubscribe.
+pub async fn act(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    token: web::Path<String>,
+    payload: web::Payload,
+) -> HttpResponse {
+    let Ok(token) = Unsubscribe::verify(&context.keyring, &token) else { return reply::not_found(&request) };
+    let Some(body) = read(payload).await else { return HttpResponse::PayloadTooLarge().finish() };
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let form = form::parse(content_type.unwrap_or_default(), &body);
+    if let Err(error) = commit(&context, &token, form, Utc::now()).await {
+        return reply::unavailable(&request, &error);
+    }
+    if reply::wants_page(&request) {
+        return reply::page(StatusCode::OK, &Page::Unsubscribed { all: form.all });
+    }
+    reply::uncached(HttpResponse::Ok()).content_type("text/plain; charset=utf-8").body("You are unsubscribed.\n")
+}
+
+async fn read(mut payload: web::Payload) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(Ok(chunk)) = payload.next().await {
+        if body.len() + chunk.len() > MAX_BODY_BYTES {
+            return None;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Some(body)
+}
+
+async fn commit(context: &Context, token: &Unsubscribe, form: Form, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let workspace = WorkspaceId(token.workspace);
+    let (recipient, campaign) = (RecipientId(token.recipient), CampaignId(token.campaign));
+    let by = if form.one_click { "one_click" } else { "page" };
+    let mut transaction = context.store.begin().await?;
+    // Held, so that it can't be deleted between here and its subscriptions. One that was deleted gets no more mail anyway.
+    let Some(person) = recipients::lock(&mut transaction, workspace, recipient).await? else { return Ok(()) };
+    let lists = subscriptions::lists_of_audience(&mut transaction, workspace, campaign, recipient).await?;
+    let ended =
+        subscriptions::unsubscribe(&mut transaction, workspace, recipient, &lists, by, Some(campaign), now).await?;
+    let mut suppressed = false;
+    if form.all {
+        let new = NewSuppression {
+            address_key: &person.address_key,
+            list: None,
+            reason: SuppressionReason::Unsubscribe,
+            origin: json!({"kind": by}),
+            expires_at: None,
+        };
+        suppressed = suppressions::add(&mut transaction, workspace, &new, now).await?.1;
+    }
+    if ended || suppressed {
+        opt_outs::count(&mut transaction, workspace, campaign, recipient, OptOut::Unsubscribe, now).await?;
+        let fact = events::NewEvent {
+            kind: "recipient.unsubscribed",
+            campaign: Some(campaign),
+            delivery: None,
+            recipient: Some(recipient),
+            data: json!({"by": by, "lists": lists, "all": form.all}),
+        };
+        events::append(&mut transaction, workspace, &fact, now).await?;
+    }
+    store::commit(transaction).await
+}
