@@ -18,5 +18,4 @@ pub mod reports;
 pub mod smtp;
 pub mod store;
 pub mod telemetry;
-pub mod render;
 pub mod track;

@@ -30,6 +30,7 @@ mod sample;
 mod scope;
 mod sender_domains;
 mod server;
+pub mod service;
 mod subscriptions;
 mod suppressions;
 mod templates;
@@ -68,5 +69,8 @@ pub fn endpoints() -> Vec<Endpoint> {
 /// Mount the API on an actix-web app; wrap the app in [`around`] and give it [`not_found`] as its default.
 pub fn configure(context: &Arc<Context>) -> impl FnOnce(&mut web::ServiceConfig) + use<> {
     let context = Arc::clone(context);
-    move |config| server::mount(config, &context, endpoints())
+    move |config| {
+        service::mount(config, &context);
+        server::mount(config, &context, endpoints());
+    }
 }

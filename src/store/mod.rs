@@ -19,8 +19,8 @@ pub mod lists;
 pub mod mailbox_reads;
 pub mod mailboxes;
 pub mod moves;
-pub mod opt_outs;
 pub mod nodes;
+pub mod opt_outs;
 pub mod recipients;
 pub mod relays;
 pub mod reports;
@@ -57,6 +57,8 @@ pub type Transaction = sqlx::Transaction<'static, Postgres>;
 /// The nil UUID that stands for "the whole workspace" and "no relay" where a key must not be null.
 pub const NIL: uuid::Uuid = uuid::Uuid::nil();
 
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
 /// A pool of connections to one database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -77,7 +79,7 @@ impl Store {
 
     /// Bring the schema to this binary's version. Safe to run on several nodes at once (an advisory lock).
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        Ok(sqlx::migrate!("./migrations").run(&self.pool).await?)
+        Ok(MIGRATIONS.run(&self.pool).await?)
     }
 
     /// Open a transaction.
@@ -88,6 +90,18 @@ impl Store {
     /// A connection outside of any transaction: each statement commits by itself.
     pub async fn acquire(&self) -> Result<Held, StoreError> {
         Ok(self.pool.acquire().await?)
+    }
+
+    /// Whether Postgres answers and has every migration of this binary.
+    pub async fn check_schema(&self) -> Result<(), StoreError> {
+        let latest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+        // Not checked at compile time: this table is the migrator's own.
+        let applied: bool =
+            sqlx::query_scalar("select exists (select from _sqlx_migrations where version = $1 and success)")
+                .bind(latest)
+                .fetch_one(&self.pool)
+                .await?;
+        if applied { Ok(()) } else { Err(StoreError::Unavailable(sqlx::Error::RowNotFound)) }
     }
 
     /// Whether Postgres answers.

@@ -43,3 +43,20 @@ pub async fn count(
     .await?;
     Ok(done.rows_affected() == 1)
 }
+
+/// Who sent a campaign, as its recipients saw it: the From name, else the From address, else the workspace's name.
+pub async fn sender(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+) -> Result<String, StoreError> {
+    let name = sqlx::query_scalar!(
+        r#"select coalesce(nullif(c.from_name, ''), c.from_address, w.name) as "name!"
+           from workspaces w left join campaigns c on c.workspace_id = $1 and c.id = $2 where w.id = $1"#,
+        workspace.0,
+        campaign.0
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(name.unwrap_or_default())
+}

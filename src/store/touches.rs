@@ -39,11 +39,7 @@ struct Sum {
 }
 
 /// Record touches of one workspace and add them to the counters. Touches of deliveries that aren't there count for nothing.
-pub async fn record(
-    connection: &mut Connection,
-    workspace: WorkspaceId,
-    touches: &[Touch],
-) -> Result<(), StoreError> {
+pub async fn record(connection: &mut Connection, workspace: WorkspaceId, touches: &[Touch]) -> Result<(), StoreError> {
     let sums = sum(touches);
     let pick = |part: fn(&(Uuid, Uuid, i32)) -> Uuid| sums.keys().map(part).collect::<Vec<_>>();
     let written = sqlx::query!(
@@ -98,9 +94,11 @@ fn sum(touches: &[Touch]) -> BTreeMap<(Uuid, Uuid, i32), Sum> {
     for touch in touches {
         let places = [Some(touch.link_n), (touch.link_n > OPEN).then_some(ANY_LINK)];
         for link_n in places.into_iter().flatten() {
-            let sum = sums
-                .entry((touch.campaign.0, touch.delivery.0, link_n))
-                .or_insert(Sum { n: 0, first_at: touch.at, last_at: touch.at });
+            let sum = sums.entry((touch.campaign.0, touch.delivery.0, link_n)).or_insert(Sum {
+                n: 0,
+                first_at: touch.at,
+                last_at: touch.at,
+            });
             sum.n += 1;
             sum.first_at = sum.first_at.min(touch.at);
             sum.last_at = sum.last_at.max(touch.at);

@@ -20,15 +20,15 @@ use crate::{
 
 /// Answer at once; record later.
 pub async fn answer(request: HttpRequest, context: web::Data<Context>, token: web::Path<String>) -> HttpResponse {
-    let Ok(link) = Link::verify(&context.keyring, &token) else { return reply::not_found(&request) };
+    let Ok(link) = Link::verify(&context.keyring, &token) else { return reply::not_found(&context, &request) };
     let url = match &link.url {
         Some(url) => Some(url.clone()),
         None => match find(&context, &link).await {
             Ok(url) => url,
-            Err(error) => return reply::unavailable(&request, &error),
+            Err(error) => return reply::unavailable(&context, &request, &error),
         },
     };
-    let Some(url) = url.filter(|url| token::is_web_url(url)) else { return reply::not_found(&request) };
+    let Some(url) = url.filter(|url| token::is_web_url(url)) else { return reply::not_found(&context, &request) };
     context.queue.put(Touch {
         workspace: link.workspace.into(),
         campaign: link.campaign.into(),

@@ -6,7 +6,12 @@ use super::{
     clicks::Links,
     touches::{Queue, Waiting},
 };
-use crate::{config::Tracking, keyring::Keyring, store::Store};
+use crate::{
+    config::Tracking,
+    keyring::Keyring,
+    render::page::{PageError, Pages},
+    store::Store,
+};
 
 /// One per process.
 #[derive(Debug)]
@@ -15,13 +20,17 @@ pub struct Context {
     pub(super) keyring: Arc<Keyring>,
     pub(super) queue: Queue,
     pub(super) links: Links,
+    pub(super) pages: Pages,
 }
 
 impl Context {
     /// The context, and what waits to be recorded: give that to [`super::run`].
-    pub fn new(store: Store, keyring: Arc<Keyring>, settings: &Tracking) -> (Arc<Self>, Waiting) {
+    ///
+    /// # Errors
+    /// A broken page template, which is a fault of ours.
+    pub fn new(store: Store, keyring: Arc<Keyring>, settings: &Tracking) -> Result<(Arc<Self>, Waiting), PageError> {
         let (queue, waiting) = Queue::new(store.clone(), settings);
         let links = Links::new(settings.max_cached_links);
-        (Arc::new(Self { store, keyring, queue, links }), waiting)
+        Ok((Arc::new(Self { store, keyring, queue, links, pages: Pages::new()? }), waiting))
     }
 }

@@ -54,7 +54,8 @@ mod tests {
     fn one_click_is_seen_in_both_forms() {
         let one_click = Form { one_click: true, all: false };
         assert_eq!(parse("application/x-www-form-urlencoded", b"List-Unsubscribe=One-Click"), one_click);
-        let multipart = b"--x\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--x--\r\n";
+        let multipart =
+            b"--x\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--x--\r\n";
         assert_eq!(parse("multipart/form-data; boundary=x", multipart), one_click);
     }
 

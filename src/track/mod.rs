@@ -19,7 +19,7 @@ use std::sync::Arc;
 use actix_web::web;
 
 pub use context::Context;
-pub use touches::run;
+pub use touches::{Waiting, run};
 
 /// The routes, as the contract has them.
 pub const ROUTES: &[(&str, &str)] =

@@ -5,13 +5,11 @@ use actix_web::{
     http::{StatusCode, header},
 };
 
+use super::context::Context;
 use crate::{
-    render::page::{self, Page},
+    render::page::{CONTENT_SECURITY_POLICY, Page},
     store::StoreError,
 };
-
-/// Nothing may be loaded or run by a page, and its form goes back here only.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// Whether the request would rather have a page.
 pub fn wants_page(request: &HttpRequest) -> bool {
@@ -33,10 +31,10 @@ pub fn uncached(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
 }
 
 /// A page.
-pub fn page(status: StatusCode, page: &Page<'_>) -> HttpResponse {
-    match page::render(page) {
+pub fn page(context: &Context, status: StatusCode, page: &Page<'_>) -> HttpResponse {
+    match context.pages.render(page) {
         Ok(html) => uncached(HttpResponse::build(status))
-            .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
+            .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
             .content_type("text/html; charset=utf-8")
             .body(html),
         Err(error) => {
@@ -47,12 +45,16 @@ pub fn page(status: StatusCode, page: &Page<'_>) -> HttpResponse {
 }
 
 /// The token doesn't verify, or what it names is gone.
-pub fn not_found(request: &HttpRequest) -> HttpResponse {
-    if wants_page(request) { page(StatusCode::NOT_FOUND, &Page::NotFound) } else { HttpResponse::NotFound().finish() }
+pub fn not_found(context: &Context, request: &HttpRequest) -> HttpResponse {
+    if wants_page(request) {
+        page(context, StatusCode::NOT_FOUND, &Page::Invalid)
+    } else {
+        HttpResponse::NotFound().finish()
+    }
 }
 
 /// Postgres is away, or worse; nothing has happened.
-pub fn unavailable(request: &HttpRequest, error: &StoreError) -> HttpResponse {
+pub fn unavailable(context: &Context, request: &HttpRequest, error: &StoreError) -> HttpResponse {
     let status = if matches!(error, StoreError::Unavailable(_) | StoreError::Collision(_)) {
         tracing::warn!(%error, "a recipient found Postgres away");
         StatusCode::SERVICE_UNAVAILABLE
@@ -60,8 +62,11 @@ pub fn unavailable(request: &HttpRequest, error: &StoreError) -> HttpResponse {
         tracing::error!(%error, "a recipient's request failed by a fault of ours");
         return HttpResponse::InternalServerError().finish();
     };
-    let mut response =
-        if wants_page(request) { page(status, &Page::Unavailable) } else { HttpResponse::build(status).finish() };
+    let mut response = if wants_page(request) {
+        page(context, status, &Page::Unavailable)
+    } else {
+        HttpResponse::build(status).finish()
+    };
     response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("2"));
     response
 }

@@ -18,7 +18,7 @@ use crate::{
         id::{CampaignId, RecipientId, WorkspaceId},
         suppression::SuppressionReason,
     },
-    mail::token::Unsubscribe,
+    mail::{address::Address, token::Unsubscribe},
     render::page::Page,
     store::{
         self, StoreError, events, lists,
@@ -32,26 +32,36 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Show what will end.
 pub async fn page(request: HttpRequest, context: web::Data<Context>, token: web::Path<String>) -> HttpResponse {
-    let Ok(token) = Unsubscribe::verify(&context.keyring, &token) else { return reply::not_found(&request) };
+    let Ok(token) = Unsubscribe::verify(&context.keyring, &token) else { return reply::not_found(&context, &request) };
     match facts(&context, &token).await {
-        Ok((address, lists)) => {
-            let lists: Vec<&str> = lists.iter().map(String::as_str).collect();
-            reply::page(StatusCode::OK, &Page::Unsubscribe { address: address.as_deref(), lists: &lists })
+        Ok(facts) => {
+            let lists: Vec<&str> = facts.lists.iter().map(String::as_str).collect();
+            let page = Page::Unsubscribe { sender: &facts.sender, address: &facts.address, lists: &lists };
+            reply::page(&context, StatusCode::OK, &page)
         }
-        Err(error) => reply::unavailable(&request, &error),
+        Err(error) => reply::unavailable(&context, &request, &error),
     }
 }
 
-async fn facts(context: &Context, token: &Unsubscribe) -> Result<(Option<String>, Vec<String>), StoreError> {
+/// What a page tells. The address is masked: a link may have been passed on.
+struct Facts {
+    sender: String,
+    address: String,
+    lists: Vec<String>,
+}
+
+async fn facts(context: &Context, token: &Unsubscribe) -> Result<Facts, StoreError> {
     let workspace = WorkspaceId(token.workspace);
+    let (recipient, campaign) = (RecipientId(token.recipient), CampaignId(token.campaign));
     let mut connection = context.store.acquire().await?;
-    let recipient = recipients::find(&mut connection, workspace, token.recipient.into()).await?;
-    let (campaign, id) = (token.campaign.into(), token.recipient.into());
+    let person = recipients::find(&mut connection, workspace, recipient).await?;
+    let address = person.and_then(|person| Address::parse(&person.address).ok()).map(|address| address.masked());
+    let sender = opt_outs::sender(&mut connection, workspace, campaign).await?;
     let mut names = Vec::new();
-    for list in subscriptions::lists_of_audience(&mut connection, workspace, campaign, id).await? {
+    for list in subscriptions::lists_of_audience(&mut connection, workspace, campaign, recipient).await? {
         names.extend(lists::find(&mut connection, workspace, list).await?.map(|list| list.name));
     }
-    Ok((recipient.map(|recipient| recipient.address), names))
+    Ok(Facts { sender, address: address.unwrap_or_else(|| "This address".to_owned()), lists: names })
 }
 
 /// Unsubscribe.
@@ -61,17 +71,27 @@ pub async fn act(
     token: web::Path<String>,
     payload: web::Payload,
 ) -> HttpResponse {
-    let Ok(token) = Unsubscribe::verify(&context.keyring, &token) else { return reply::not_found(&request) };
+    let Ok(token) = Unsubscribe::verify(&context.keyring, &token) else { return reply::not_found(&context, &request) };
     let Some(body) = read(payload).await else { return HttpResponse::PayloadTooLarge().finish() };
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let form = form::parse(content_type.unwrap_or_default(), &body);
     if let Err(error) = commit(&context, &token, form, Utc::now()).await {
-        return reply::unavailable(&request, &error);
+        return reply::unavailable(&context, &request, &error);
     }
-    if reply::wants_page(&request) {
-        return reply::page(StatusCode::OK, &Page::Unsubscribed { all: form.all });
+    if !reply::wants_page(&request) {
+        return reply::uncached(HttpResponse::Ok())
+            .content_type("text/plain; charset=utf-8")
+            .body("You are unsubscribed.\n");
     }
-    reply::uncached(HttpResponse::Ok()).content_type("text/plain; charset=utf-8").body("You are unsubscribed.\n")
+    // It is done; a page that can't be filled in any more must not say otherwise.
+    let facts = facts(&context, &token).await.unwrap_or_else(|_| Facts {
+        sender: "The sender".to_owned(),
+        address: "This address".to_owned(),
+        lists: Vec::new(),
+    });
+    let lists: Vec<&str> = facts.lists.iter().map(String::as_str).collect();
+    let page = Page::Unsubscribed { sender: &facts.sender, address: &facts.address, lists: &lists, is_all: form.all };
+    reply::page(&context, StatusCode::OK, &page)
 }
 
 async fn read(mut payload: web::Payload) -> Option<Vec<u8>> {

@@ -11,3 +11,4 @@ mod inspection;
 mod ledger;
 mod smtp;
 mod support;
+mod track;

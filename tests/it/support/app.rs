@@ -9,6 +9,7 @@ use postrider::{
     domain::id::WorkspaceId,
     keyring::Keyring,
     store::{self, Store},
+    track,
 };
 use serde_json::{Value, json};
 
@@ -96,7 +97,8 @@ impl TestApp {
         all.extend_from_slice(variables);
         let pairs = all.iter().map(|(name, value)| ((*name).into(), (*value).into()));
         let settings = Arc::new(config::read_from(None, pairs).settings().unwrap());
-        let url = serve(&store, &keyring, &settings);
+        let (touch, waiting) = track::Context::new(store.clone(), Arc::clone(&keyring), &settings.tracking).unwrap();
+        let url = serve(&store, &keyring, &settings, touch, waiting);
         let operator = caller::make(&keyring, None, "operator", Vec::new(), chrono::Utc::now()).unwrap();
         store::api_keys::insert(&mut store.acquire().await.unwrap(), &operator.key).await.unwrap();
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
@@ -129,7 +131,13 @@ async fn new_workspace(operator: &Client) -> (WorkspaceId, Client) {
     (workspace.parse().unwrap(), client)
 }
 
-fn serve(store: &Store, keyring: &Arc<Keyring>, settings: &Arc<Settings>) -> String {
+fn serve(
+    store: &Store,
+    keyring: &Arc<Keyring>,
+    settings: &Arc<Settings>,
+    touch: Arc<track::Context>,
+    waiting: track::Waiting,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let context = Arc::new(api::Context {
@@ -141,10 +149,13 @@ fn serve(store: &Store, keyring: &Arc<Keyring>, settings: &Arc<Settings>) -> Str
     // On a thread of its own, with its own runtime: it ends with the process, so a test need not stop it.
     std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {
+            let (_stop, shutdown) = tokio::sync::watch::channel(false);
+            actix_web::rt::spawn(track::run(waiting, shutdown));
             HttpServer::new(move || {
                 App::new()
                     .wrap(from_fn(api::around))
                     .configure(api::configure(&context))
+                    .configure(track::configure(&touch))
                     .default_service(web::to(api::not_found))
             })
             .workers(1)
