@@ -3,14 +3,12 @@
 //! Not here: the routes themselves (`endpoints`, and recipients' from `track`, which may share the listener), the listener
 //! (`app`), TLS (a proxy in front).
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{net::TcpListener, time::Duration};
 
 use actix_web::{App, HttpResponse, HttpServer, ResponseError, middleware::from_fn, web};
 use tokio::sync::watch;
 
 use super::{
-    call::Context,
-    configure,
     problem::{Kind, Problem},
     server::{around, not_found},
 };
@@ -19,23 +17,8 @@ use crate::config;
 /// How long a connection without a request is kept open. It also bounds what idle clients add to a drain.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-/// Serve the API, and `also` what else shares the listener, until `shutdown` becomes true; then requests under way are
-/// finished, for as long as `server.drain_seconds`.
-pub async fn run(
-    listener: TcpListener,
-    context: Arc<Context>,
-    also: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
-    shutdown: watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    let server = context.settings.server.clone();
-    let routes = move |config: &mut web::ServiceConfig| {
-        configure(&context)(config);
-        also(config);
-    };
-    serve(listener, &server, routes, shutdown).await
-}
-
-/// Serve these routes alone (recipients', on an address of their own), with the same limits, problems and request ids.
+/// Serve these routes (the API's, recipients', or both) until `shutdown` becomes true; then requests under way are finished,
+/// for as long as `server.drain_seconds`. Whatever they are, they get the same limits, problems and request ids.
 pub async fn serve(
     listener: TcpListener,
     server: &config::Server,
@@ -70,7 +53,10 @@ pub async fn serve(
 /// Answer for a node that isn't ready yet, until `ready` is: it lives, and asks everyone to come again (503).
 pub async fn stand_in<T>(listener: TcpListener, ready: impl Future<Output = T>) -> T {
     let http = HttpServer::new(|| {
-        App::new().wrap(from_fn(around)).route("/health/live", web::get().to(live)).default_service(web::to(not_yet))
+        App::new()
+            .wrap(from_fn(around))
+            .route("/health/live", web::get().to(super::service::live))
+            .default_service(web::to(not_yet))
     })
     .workers(1)
     .disable_signals();
@@ -87,10 +73,6 @@ pub async fn stand_in<T>(listener: TcpListener, ready: impl Future<Output = T>) 
     handle.stop(false).await;
     let _ = task.await;
     result
-}
-
-async fn live() -> HttpResponse {
-    HttpResponse::Ok().json(serde_json::json!({"status": "live", "version": env!("CARGO_PKG_VERSION")}))
 }
 
 async fn not_yet() -> HttpResponse {

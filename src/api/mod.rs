@@ -43,7 +43,7 @@ use actix_web::web;
 
 pub use call::Context;
 pub use endpoint::Endpoint;
-pub use listener::{run, serve, stand_in};
+pub use listener::{serve, stand_in};
 pub use rate::Limits;
 pub use scope::SCOPES;
 pub use server::{around, not_found};
@@ -67,7 +67,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 }
 
 /// Mount the API on an actix-web app; wrap the app in [`around`] and give it [`not_found`] as its default.
-pub fn configure(context: &Arc<Context>) -> impl FnOnce(&mut web::ServiceConfig) + use<> {
+pub fn configure(context: &Arc<Context>) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + use<> {
     let context = Arc::clone(context);
     move |config| {
         service::mount(config, &context);

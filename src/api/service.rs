@@ -26,7 +26,8 @@ pub fn mount(config: &mut web::ServiceConfig, context: &Arc<Context>) {
         .service(resource("/docs").route(web::get().to(page)));
 }
 
-async fn live() -> HttpResponse {
+/// The process runs.
+pub async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "live", "version": env!("CARGO_PKG_VERSION")}))
 }
 

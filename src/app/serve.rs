@@ -1,7 +1,13 @@
 //! `serve`: the roles of this process, kept running, and drained when it is told to end.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
+use actix_web::web::ServiceConfig;
 use anyhow::Context;
 use tokio::{
     sync::watch,
@@ -21,6 +27,7 @@ use crate::{
     config::{self, Settings},
     reports,
     store::nodes::Node,
+    track,
 };
 
 /// Of the time to drain, what is kept for stopping the private Postgres.
@@ -71,29 +78,17 @@ impl Service {
         listeners: Listeners,
         extra_ca_pem: Option<String>,
     ) -> anyhow::Result<Self> {
-        let (store, keyring) = (&self.ground.store, &self.ground.keyring);
-        node::register(store, &self.node).await.context("register this node")?;
+        let (store, keyring) = (self.ground.store.clone(), Arc::clone(&self.ground.keyring));
+        node::register(&store, &self.node).await.context("register this node")?;
         let every = Duration::from_secs(settings.dispatch.heartbeat_seconds);
         self.heartbeat.spawn(node::beat(store.clone(), self.node.clone(), every));
         tracing::info!(node = %self.node.id, %roles, key = keyring.fingerprint(), "this node runs");
 
-        if let Some(listener) = listeners.api.filter(|_| roles.contains(Role::Api)) {
-            let context = Arc::new(api::Context {
-                store: store.clone(),
-                keyring: Arc::clone(keyring),
-                settings: Arc::clone(&settings),
-                limits: api::Limits::new(settings.api.requests_per_minute),
-            });
-            self.tasks.keep("api", move |shutdown| {
-                let (listener, context) = (listener.try_clone(), Arc::clone(&context));
-                async move { api::run(listener?, context, |_| (), shutdown).await }
-            });
-            tracing::info!("the API listens on http://{}", settings.server.listen);
-        }
+        self.begin_http(&settings, roles, listeners)?;
         if roles.contains(Role::Reports) {
             let context = Arc::new(reports::Context {
                 store: store.clone(),
-                keyring: Arc::clone(keyring),
+                keyring: Arc::clone(&keyring),
                 policy: settings.network.policy(),
                 extra_ca_pem: extra_ca_pem.clone(),
                 node: self.node.id,
@@ -108,6 +103,67 @@ impl Service {
             });
         }
         Ok(self)
+    }
+
+    /// The API and recipients' routes, on one listener or on one each.
+    fn begin_http(&mut self, settings: &Arc<Settings>, roles: &Roles, listeners: Listeners) -> anyhow::Result<()> {
+        let (store, keyring) = (self.ground.store.clone(), Arc::clone(&self.ground.keyring));
+        let touched = if roles.contains(Role::Track) {
+            let (context, waiting) = track::Context::new(store.clone(), Arc::clone(&keyring), &settings.tracking)?;
+            let waiting = Arc::new(tokio::sync::Mutex::new(waiting));
+            self.tasks.keep("track", move |shutdown| {
+                let waiting = Arc::clone(&waiting);
+                async move {
+                    track::run(&mut *waiting.lock().await, shutdown).await;
+                    Ok::<_, Infallible>(())
+                }
+            });
+            Some(context)
+        } else {
+            None
+        };
+        let context = roles.contains(Role::Api).then(|| {
+            Arc::new(api::Context {
+                store: store.clone(),
+                keyring: Arc::clone(&keyring),
+                settings: Arc::clone(settings),
+                limits: api::Limits::new(settings.api.requests_per_minute),
+            })
+        });
+        // Recipients' routes go to their own listener where there is one, else to the API's.
+        let shared = touched.clone().filter(|_| listeners.public.is_none());
+        if let Some(listener) = listeners.api {
+            self.serve_http("http", listener, settings, context, shared);
+            tracing::info!("listening on http://{}", settings.server.listen);
+        }
+        if let Some(listener) = listeners.public {
+            self.serve_http("public http", listener, settings, None, touched);
+            tracing::info!("recipients' routes listen on http://{}", settings.server.public_address());
+        }
+        Ok(())
+    }
+
+    fn serve_http(
+        &mut self,
+        name: &'static str,
+        listener: TcpListener,
+        settings: &Arc<Settings>,
+        api: Option<Arc<api::Context>>,
+        touched: Option<Arc<track::Context>>,
+    ) {
+        let server = settings.server.clone();
+        let routes = move |config: &mut ServiceConfig| {
+            if let Some(context) = &api {
+                api::configure(context)(config);
+            }
+            if let Some(context) = &touched {
+                track::configure(context)(config);
+            }
+        };
+        self.tasks.keep(name, move |shutdown| {
+            let (listener, server, routes) = (listener.try_clone(), server.clone(), routes.clone());
+            async move { api::serve(listener?, &server, routes, shutdown).await }
+        });
     }
 
     /// Wait until `shutdown` becomes true, let the roles finish what is under way, and stop the private Postgres.

@@ -61,7 +61,7 @@ impl Queue {
 }
 
 /// Record what waits until `shutdown` becomes true, then the rest.
-pub async fn run(mut waiting: Waiting, mut shutdown: watch::Receiver<bool>) {
+pub async fn run(waiting: &mut Waiting, mut shutdown: watch::Receiver<bool>) {
     let mut batch = Vec::new();
     loop {
         let stop = tokio::select! {

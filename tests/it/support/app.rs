@@ -150,7 +150,8 @@ fn serve(
     std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {
             let (_stop, shutdown) = tokio::sync::watch::channel(false);
-            actix_web::rt::spawn(track::run(waiting, shutdown));
+            let mut waiting = waiting;
+            actix_web::rt::spawn(async move { track::run(&mut waiting, shutdown).await });
             HttpServer::new(move || {
                 App::new()
                     .wrap(from_fn(api::around))
