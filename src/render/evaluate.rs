@@ -291,11 +291,13 @@ impl<'a, S: Sink> Evaluation<'a, S> {
         self.step(value.as_text().map_or(0, str::len))?;
         let Some(second) = second else {
             return match helper {
-                Helper::UrlEncode => {
+                Helper::UrlEncode | Helper::UrlTidy => {
                     let text = value.print();
                     let text =
                         text.map_err(|what| self.error(Reason::NotText(first.map(name_of).unwrap_or_default(), what)))?;
-                    Ok(Value::Text(Cow::Owned(url::encode_component(&text))))
+                    let is_tidy = helper == Helper::UrlTidy;
+                    let text = if is_tidy { url::tidy(&text).into_owned() } else { url::encode_component(&text) };
+                    Ok(Value::Text(Cow::Owned(text)))
                 }
                 _ => Ok(Value::Count(value.len())),
             };

@@ -96,6 +96,8 @@ pub(super) enum Base {
 pub(super) enum Helper {
     Default,
     UrlEncode,
+    /// Not for templates: what a value in a URL needs so that the URL stays in one piece.
+    UrlTidy,
     Lookup,
     Len,
     Eq,
@@ -133,7 +135,7 @@ impl Helper {
     /// Fewest and most arguments.
     pub fn n_arguments(self) -> (usize, usize) {
         match self {
-            Self::UrlEncode | Self::Len | Self::Not => (1, 1),
+            Self::UrlEncode | Self::UrlTidy | Self::Len | Self::Not => (1, 1),
             Self::Default | Self::Lookup | Self::Eq | Self::Ne | Self::Lt | Self::Lte | Self::Gt | Self::Gte => (2, 2),
             Self::And | Self::Or => (1, usize::MAX),
         }
@@ -141,7 +143,7 @@ impl Helper {
 
     /// Whether it answers yes or no, so that it may stand as a block: `{{#eq a b}}`.
     pub fn is_condition(self) -> bool {
-        !matches!(self, Self::Default | Self::UrlEncode | Self::Lookup | Self::Len)
+        !matches!(self, Self::Default | Self::UrlEncode | Self::UrlTidy | Self::Lookup | Self::Len)
     }
 }
 

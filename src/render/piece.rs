@@ -36,7 +36,7 @@ impl Leaf for Piece {
             Self::Span(text, encoded) => evaluation.write_span(text, encoded),
             Self::Url { value, url_use, at } => {
                 let url = rendered(value, *url_use, *at, evaluation)?;
-                evaluation.write(&escape_attribute(&url), false)
+                evaluation.write(&escape_attribute(&url::tidy(&url)), false)
             }
             Self::Link { n, target: None, .. } => match evaluation.urls() {
                 Some(urls) => evaluation.write(&urls.click_url(*n, None), false),
@@ -46,7 +46,7 @@ impl Leaf for Piece {
                 let url = rendered(target, UrlUse::Link, *at, evaluation)?;
                 match (url::normalise(&url), evaluation.urls()) {
                     (Some(url), Some(urls)) => evaluation.write(&urls.click_url(*n, Some(&url)), false),
-                    _ => evaluation.write(&escape_attribute(&url), false),
+                    _ => evaluation.write(&escape_attribute(&url::tidy(&url)), false),
                 }
             }
             Self::Pixel => match evaluation.urls().map(SignedUrls::pixel_url) {

@@ -11,7 +11,7 @@ use super::{
     html::TagEnd,
     link::uses_unsubscribe_url,
     markup::{self, Mark, Url},
-    node::{Block, BlockKind, Node, Text},
+    node::{Block, BlockKind, Expression, Helper, Node, Text},
 };
 
 /// Longer targets are left out.
@@ -157,6 +157,7 @@ impl Writer {
         let written = markup::source(&url.value);
         let is_worth_it = !written.starts_with('#') && !written.trim().is_empty() && written.len() <= TARGET_MAX_BYTES;
         let mut target = url.value.clone();
+        tidy(&mut target);
         if let Some(Node::Leaf(first)) = target.first_mut()
             && !uses_unsubscribe_url(&url.value)
         {
@@ -188,6 +189,23 @@ impl Writer {
         }
         self.n_lines += n_missing;
         self.gap = Gap::default();
+    }
+}
+
+/// Keeps a URL in one piece: a reader of text takes it to end at the first blank.
+fn tidy(nodes: &mut [Node<Text>]) {
+    for node in nodes {
+        match node {
+            Node::Leaf(text) => text.text.retain(|c| !c.is_whitespace()),
+            Node::Value(value) => {
+                let inner = value.expression.clone();
+                value.expression = Expression::Call(Helper::UrlTidy, vec![inner]);
+            }
+            Node::Block(block) => {
+                tidy(&mut block.body);
+                tidy(block.otherwise.as_deref_mut().unwrap_or_default());
+            }
+        }
     }
 }
 

@@ -69,6 +69,23 @@ pub(super) fn normalise(url: &str) -> Option<Cow<'_, str>> {
     token::is_web_url(&url).then_some(url)
 }
 
+/// A URL, or a value in one, without the blanks and marks that end a URL for who reads it in a text.
+pub(super) fn tidy(text: &str) -> Cow<'_, str> {
+    let text = text.trim();
+    let ends_url = |byte: u8| byte.is_ascii() && !byte.is_ascii_graphic() || matches!(byte, b'"' | b'<' | b'>');
+    if !text.bytes().any(ends_url) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match u8::try_from(c) {
+            Ok(byte) if ends_url(byte) => push_escaped(byte, &mut out),
+            _ => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
 /// Escapes a value for one place in a URL: all but letters, digits and `-_.~`.
 pub(super) fn encode_component(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
@@ -162,5 +179,6 @@ mod tests {
     #[test]
     fn a_component_is_escaped_whole() {
         assert_eq!(encode_component("a b&c=\u{fc}/~"), "a%20b%26c%3D%C3%BC%2F~");
+        assert_eq!(tidy(" https://e.example/a b\u{fc}\n\">&c "), "https://e.example/a%20b\u{fc}%0A%22%3E&c");
     }
 }

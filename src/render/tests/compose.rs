@@ -279,3 +279,27 @@ fn a_campaign_with_a_bad_header_is_a_fault() {
         assert_eq!(faults.unwrap_err()[0].part, Part::From);
     }
 }
+
+#[test]
+fn an_address_that_is_not_ascii_says_what_the_relay_must_offer() {
+    fn shared_by_threads<T: Send + Sync>(_: &T) {}
+    let content = compile(&Content { subject: "s", html: None, text: Some("t") }, ClickTracking::Off, false);
+    shared_by_threads(&content);
+    for (given, header, needs_smtputf8) in
+        [("é@example.com", "\r\nTo: é@example.com\r\n", true), ("e@é.example", "\r\nTo: e@xn--9ca.example\r\n", false)]
+    {
+        let address = Address::parse(given).unwrap();
+        let recipient = Recipient {
+            id: RecipientId::new(),
+            address: &address,
+            attributes: &attributes(json!({})),
+            delivery: DeliveryId::new(),
+            date: date(),
+        };
+        let mut out = Vec::new();
+        let composed = content.compose(&ring(), &recipient, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains(header), "{text}");
+        assert_eq!((composed.needs_smtputf8, text.is_ascii()), (needs_smtputf8, !needs_smtputf8));
+    }
+}

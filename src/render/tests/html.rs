@@ -78,7 +78,7 @@ fn urls_that_run_code_are_not_sent() {
 fn urls_with_values_are_escaped_for_their_attribute() {
     let render = |x: &str| html("<a href=\"https://e.example/?a=1&amp;b={{attributes.x}}\">", json!({ "x": x }));
     assert_eq!(render("2"), "<a href=\"https://e.example/?a=1&amp;b=2\">");
-    assert_eq!(render("\"><script>"), "<a href=\"https://e.example/?a=1&amp;b=&quot;&gt;&lt;script&gt;\">");
+    assert_eq!(render("\"><script> '&"), "<a href=\"https://e.example/?a=1&amp;b=%22%3E%3Cscript%3E%20&#39;&amp;\">");
     assert_eq!(
         html("<a href=\"{{unsubscribe_url}}\">x</a>", json!({})),
         "<a href=\"https://links.example/u/token\">x</a>"
@@ -126,6 +126,7 @@ fn derived_text_keeps_values_and_blocks() {
         ("<p>List</p><ul>{{#each attributes.l}}<li>{{this}}</li>{{/each}}</ul><p>end</p>", "List\n\n- a\n- b\n\nend\n"),
         ("{{#each attributes.l}}{{this}}<br>{{/each}}end", "a\nb\nend\n"),
         ("<a href=\"https://e.example/{{url_encode attributes.u}}\">x</a>", "x (https://e.example/q%26r)\n"),
+        ("<a href=\"https://e.example/{{attributes.n}}\">x</a>", "x (https://e.example/O'B%20%3Cx%3E)\n"),
         ("<p {{#if attributes.n}}class=\"x\"{{/if}}>y</p>", "y\n"),
         ("<a href=\"{{unsubscribe_url}}\">leave</a>", "leave (https://links.example/u/token)\n"),
     ] {
