@@ -31,7 +31,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 async fn create(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
     let reader = call.reader();
     let name = reader.required_line("name", 1..=200);
-    let description = reader.text("description", 0..=2000).unwrap_or_default();
+    let description = reader.keep_or_set("description", reader.text("description", 0..=2000)).unwrap_or_default();
     let name = reader.finish(|| name)?;
     let list = lists::insert(connection, call.workspace()?, &name, &description, call.now).await?;
     let location = format!("/v1/lists/{}", ListId(list.id));

@@ -64,8 +64,9 @@ impl Outcome {
 async fn upsert(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
     let workspace = call.workspace()?;
     let reader = call.reader();
-    let list_ids = reader.ids::<ListId>("list_ids", 0..=MAX_LISTS).unwrap_or_default();
-    let shared = reader.object("consent").and_then(|consent| read_consent(&consent, call.now));
+    let list_ids = reader.keep_or_set("list_ids", reader.ids::<ListId>("list_ids", 0..=MAX_LISTS)).unwrap_or_default();
+    let shared =
+        reader.keep_or_set("consent", reader.object("consent")).and_then(|consent| read_consent(&consent, call.now));
     let raw = reader.raw("items");
     check_items(&reader, raw);
     for (index, list) in list_ids.iter().enumerate() {
@@ -99,7 +100,9 @@ fn judge(call: &Call, raw: &[Value]) -> (Vec<Item>, Vec<Outcome>) {
         let reader = Reader::of_element(value, &format!("/items/{index}"));
         let address = reader.required_address("address");
         let attributes = attributes::read(&reader);
-        let consent = reader.object("consent").and_then(|consent| read_consent(&consent, call.now));
+        let consent = reader
+            .keep_or_set("consent", reader.object("consent"))
+            .and_then(|consent| read_consent(&consent, call.now));
         reader.close();
         let errors = reader.take_faults();
         match (address, attributes) {

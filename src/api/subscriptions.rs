@@ -40,7 +40,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 /// Read a consent object; without `at` it was given now.
 pub fn read_consent(reader: &Reader<'_>, now: DateTime<Utc>) -> Option<Consent> {
     let source = reader.required_line("source", 1..=200);
-    let at = reader.time("at").unwrap_or(now);
+    let at = reader.keep_or_set("at", reader.time("at")).unwrap_or(now);
     if at > now + CLOCK_SKEW {
         reader.note("at", "out_of_range", "a time that has passed is expected");
     }
@@ -90,7 +90,8 @@ async fn put(call: &Call, connection: &mut Connection) -> Result<Answer, Problem
     let (list, recipient): (ListId, RecipientId) = (call.id("list_id", "list")?, call.id("recipient_id", "recipient")?);
     let reader = call.reader();
     let state = reader.required_word("state", STATES);
-    let consent = reader.object("consent").and_then(|consent| read_consent(&consent, call.now));
+    let consent = reader.keep_or_set("consent", reader.object("consent"));
+    let consent = consent.and_then(|consent| read_consent(&consent, call.now));
     lists::find(connection, workspace, list).await?.ok_or_else(|| Problem::not_found("list"))?;
     // Held, so that a deletion meanwhile can't turn this into a fault of ours.
     recipients::lock(connection, workspace, recipient).await?.ok_or_else(|| Problem::not_found("recipient"))?;

@@ -40,8 +40,11 @@ async fn create(call: &Call, connection: &mut Connection) -> Result<Answer, Prob
     let workspace = call.workspace()?;
     let reader = call.reader();
     let address = reader.required_address("address");
-    let reason = reader.word("reason", REASONS).and_then(SuppressionReason::parse).unwrap_or(SuppressionReason::Manual);
-    let scope = reader.word("scope", SCOPES).unwrap_or("workspace");
+    let reason = reader
+        .keep_or_set("reason", reader.word("reason", REASONS))
+        .and_then(SuppressionReason::parse)
+        .unwrap_or(SuppressionReason::Manual);
+    let scope = reader.keep_or_set("scope", reader.word("scope", SCOPES)).unwrap_or("workspace");
     let list = reader.id::<ListId>("list_id");
     let expires_at = reader.time("expires_at");
     let note = reader.text("note", 0..=500);
@@ -98,7 +101,7 @@ async fn check(call: &Call, connection: &mut Connection) -> Result<Answer, Probl
     if !reader.has("addresses") {
         reader.note("addresses", "required", "this field is required");
     }
-    let list = reader.id::<ListId>("list_id");
+    let list = reader.keep_or_set("list_id", reader.id::<ListId>("list_id"));
     if let Some(id) = list
         && lists::find(connection, workspace, id).await?.is_none()
     {

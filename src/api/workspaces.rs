@@ -66,7 +66,7 @@ async fn create_key(call: &Call, connection: &mut Connection) -> Result<Answer, 
         }
         future
     });
-    let allowed_ips = read_networks(&reader).unwrap_or_default();
+    let allowed_ips = reader.keep_or_set("allowed_ips", read_networks(&reader)).unwrap_or_default();
     let (name, scopes) = reader.finish(|| name.zip(scopes))?;
     let mut new = caller::make(&call.context.keyring, Some(workspace), &name, scopes, call.now)?;
     new.key.expires_at = expires_at;

@@ -146,10 +146,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Lift an optional field to that of an edit in which `null` is refused.
+    /// Lift an optional field to one in which `null` is refused.
     pub fn keep_or_set<T>(&self, name: &'static str, found: Option<T>) -> Option<T> {
         if self.object.get(name).is_some_and(Value::is_null) {
-            self.note(name, "required", "this field can't be cleared");
+            self.note(name, "wrong_type", "null is not allowed here; leave the field out to keep what stands");
         }
         found
     }

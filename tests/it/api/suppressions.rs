@@ -35,6 +35,8 @@ async fn a_suppression_of_a_list_needs_the_list_and_holds_only_there() {
     };
     assert_eq!(check(json!({"addresses": ["a@x.org"]})).await, false);
     assert_eq!(check(json!({"addresses": ["a@x.org"], "list_id": list})).await, true);
+    let null = json!({"addresses": ["a@x.org"], "list_id": null});
+    app.client.post("/v1/suppressions/check", null).await.expect(422);
     let past = json!({"address": "b@x.org", "expires_at": "2020-01-01T00:00:00Z"});
     app.client.post("/v1/suppressions", past).await.expect(422);
 }
