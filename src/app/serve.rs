@@ -32,6 +32,8 @@ use crate::{
 
 /// Of the time to drain, what is kept for stopping the private Postgres.
 const FOR_POSTGRES: Duration = Duration::from_secs(5);
+/// For writing down the last opens and clicks, at least.
+const FOR_WRITERS: Duration = Duration::from_secs(2);
 /// For signing off, while Postgres may be away.
 const FOR_SIGN_OFF: Duration = Duration::from_secs(2);
 
@@ -45,6 +47,9 @@ pub struct Service {
     node: Node,
     heartbeat: JoinSet<()>,
     tasks: Tasks,
+    /// What writes down what the tasks above took; told to end when they have ended.
+    writers: Tasks,
+    end_writers: watch::Sender<bool>,
     drain: Duration,
 }
 
@@ -59,6 +64,7 @@ impl Service {
         let extra_ca_pem = read_authorities(&settings.network)?;
         let ground = listeners.stand_in(Ground::prepare(&settings, None, &shutdown)).await??;
         let node = node::describe(roles);
+        let (end_writers, writers_end) = watch::channel(false);
         let service = Self {
             api_address: address(listeners.api.as_ref())?,
             public_address: address(listeners.public.as_ref())?,
@@ -66,6 +72,8 @@ impl Service {
             node,
             heartbeat: JoinSet::new(),
             tasks: Tasks::new(shutdown),
+            writers: Tasks::new(writers_end),
+            end_writers,
             drain: Duration::from_secs(settings.server.drain_seconds),
         };
         service.begin(Arc::new(settings), roles, listeners, extra_ca_pem).await
@@ -111,7 +119,7 @@ impl Service {
         let touched = if roles.contains(Role::Track) {
             let (context, waiting) = track::Context::new(store.clone(), Arc::clone(&keyring), &settings.tracking)?;
             let waiting = Arc::new(tokio::sync::Mutex::new(waiting));
-            self.tasks.keep("track", move |shutdown| {
+            self.writers.keep("track", move |shutdown| {
                 let waiting = Arc::clone(&waiting);
                 async move {
                     track::run(&mut *waiting.lock().await, shutdown).await;
@@ -170,7 +178,10 @@ impl Service {
     /// Roles that take longer than `server.drain_seconds` are cut off; their leases run out.
     pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
         let _ = shutdown.wait_for(|stop| *stop).await;
-        self.tasks.end(Instant::now() + self.drain.saturating_sub(FOR_POSTGRES.min(self.drain / 2))).await;
+        let deadline = Instant::now() + self.drain.saturating_sub(FOR_POSTGRES.min(self.drain / 2));
+        self.tasks.end(deadline).await;
+        let _ = self.end_writers.send(true);
+        self.writers.end(deadline.max(Instant::now() + FOR_WRITERS)).await;
         self.heartbeat.shutdown().await;
         // Without that the node is found dead by its silence.
         let _ = timeout(FOR_SIGN_OFF, node::sign_off(&self.ground.store, &self.node)).await;

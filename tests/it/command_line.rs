@@ -138,7 +138,7 @@ impl Place {
 }
 
 async fn listening(service: &mut Process) -> String {
-    let line = service.says("the API listens on").await;
+    let line = service.says("listening on http").await;
     line.split_whitespace().last().unwrap().to_owned()
 }
 
