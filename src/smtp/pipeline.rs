@@ -130,6 +130,15 @@ impl<'s, T> Pipeline<'s, T> {
         self.advance(&mut || None).await
     }
 
+    /// Breaks the session and gives what is known of each message in flight, for whoever can't wait any longer.
+    pub fn abandon(&mut self) -> Vec<(T, Outcome)> {
+        if !self.is_idle() {
+            self.break_with(Cause::Abandoned);
+            self.give_up();
+        }
+        self.done.drain(..).collect()
+    }
+
     /// With nothing in flight: opens the next message. False when there is none.
     async fn begin<S: Source<Ticket = T>>(&mut self, source: &mut S) -> Result<bool, Cause> {
         let Session { wire, reset, capabilities, .. } = &mut *self.session;

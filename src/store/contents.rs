@@ -2,7 +2,7 @@
 //!
 //! Not here: editing campaigns (`campaigns`), pinning them (`moves`), compiling templates (`render`).
 
-use super::{Connection, StoreError};
+use super::{Connection, StoreError, moves::PinnedLink};
 use crate::domain::{
     campaign::OnUnknown,
     id::{CampaignId, WorkspaceId},
@@ -12,6 +12,8 @@ use crate::domain::{
 /// A campaign as it is sent. Immutable once it was started, but for the time it stood paused.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Content {
+    /// Its name.
+    pub name: String,
     /// The name in front of the From address; may be empty.
     pub from_name: String,
     /// The From address.
@@ -34,6 +36,8 @@ pub struct Content {
     pub rate: Option<Rate>,
     /// How long it stood paused so far, in seconds.
     pub paused_seconds: i64,
+    /// The links that clicks are counted for, as they were numbered when the content was pinned.
+    pub links: Vec<PinnedLink>,
     /// The domain of MAIL FROM; none when the sender domain was deleted.
     pub return_path_domain: Option<String>,
     /// Base of its links, if not the installation's.
@@ -47,7 +51,7 @@ pub async fn find(
     campaign: CampaignId,
 ) -> Result<Option<Content>, StoreError> {
     let row = sqlx::query!(
-        r#"select c.from_name, c.from_address, c.reply_to, c.subject as "subject!", c.html, c.text, c.track_opens,
+        r#"select c.name, c.from_name, c.from_address, c.reply_to, c.subject as "subject!", c.html, c.text, c.track_opens,
                   c.track_clicks, c.on_unknown, c.rate_messages, c.rate_per_seconds, c.paused_seconds,
                   s.return_path_domain as "return_path_domain?", s.link_base_url
            from campaigns c
@@ -56,24 +60,33 @@ pub async fn find(
         workspace.0,
         campaign.0
     )
-    .fetch_optional(connection)
+    .fetch_optional(&mut *connection)
     .await?;
-    row.map(|row| {
-        Ok(Content {
-            from_name: row.from_name,
-            from_address: row.from_address,
-            reply_to: row.reply_to,
-            subject: row.subject,
-            html: row.html,
-            text: row.text,
-            track_opens: row.track_opens,
-            track_clicks: row.track_clicks,
-            on_unknown: OnUnknown::parse(&row.on_unknown).ok_or(StoreError::Corrupt("campaigns.on_unknown"))?,
-            rate: Rate::from_columns(row.rate_messages, row.rate_per_seconds),
-            paused_seconds: row.paused_seconds,
-            return_path_domain: row.return_path_domain,
-            link_base_url: row.link_base_url,
-        })
-    })
-    .transpose()
+    let Some(row) = row else { return Ok(None) };
+    let links = sqlx::query_as!(
+        PinnedLink,
+        "select n, url_template, has_variables from campaign_links
+         where workspace_id = $1 and campaign_id = $2 order by n",
+        workspace.0,
+        campaign.0
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(Some(Content {
+        name: row.name,
+        from_name: row.from_name,
+        from_address: row.from_address,
+        reply_to: row.reply_to,
+        subject: row.subject,
+        html: row.html,
+        text: row.text,
+        track_opens: row.track_opens,
+        track_clicks: row.track_clicks,
+        on_unknown: OnUnknown::parse(&row.on_unknown).ok_or(StoreError::Corrupt("campaigns.on_unknown"))?,
+        rate: Rate::from_columns(row.rate_messages, row.rate_per_seconds),
+        paused_seconds: row.paused_seconds,
+        return_path_domain: row.return_path_domain,
+        link_base_url: row.link_base_url,
+        links,
+    }))
 }

@@ -7,6 +7,7 @@ mod command_line;
 mod contract;
 mod corpus;
 mod embedded;
+mod engine;
 mod inspection;
 mod ledger;
 mod smtp;

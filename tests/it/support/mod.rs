@@ -6,7 +6,9 @@ pub mod app;
 pub mod campaign;
 pub mod contract;
 mod database;
+pub mod engine;
 mod gate;
+pub mod postgres_line;
 pub mod process;
 pub mod smtp_peer;
 

@@ -1,0 +1,92 @@
+//! A campaign as the engine sends it: pinned facts and compiled content, kept as long as it is being sent.
+//!
+//! Not here: one recipient's message (`compose`), its throttle (`claims`).
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::compose::{ComposeError, Composer};
+use crate::{
+    domain::id::{CampaignId, WorkspaceId},
+    keyring::Keyring,
+    store::{Connection, StoreError, contents},
+};
+
+/// After this time the facts are read again: a pause may have lengthened its time.
+const FRESH: Duration = Duration::from_secs(5);
+/// A campaign that wasn't asked for so long is forgotten.
+const KEEP: Duration = Duration::from_secs(120);
+
+/// A campaign being sent.
+#[derive(Debug)]
+pub(super) struct Campaign {
+    pub(super) content: contents::Content,
+    pub(super) composer: Composer,
+}
+
+/// Why a campaign can't be sent.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CampaignError {
+    /// Postgres.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It is gone, or nothing is pinned to it.
+    #[error("the campaign has no pinned content")]
+    NoContent,
+    /// What was pinned can't be compiled.
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+}
+
+/// The campaigns being sent by this node.
+#[derive(Debug, Default)]
+pub(super) struct Campaigns {
+    known: HashMap<CampaignId, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    campaign: Arc<Campaign>,
+    read_at: Instant,
+    used_at: Instant,
+}
+
+impl Campaigns {
+    /// The campaign, compiled when it is first asked for or has changed.
+    pub(super) async fn get(
+        &mut self,
+        connection: &mut Connection,
+        workspace: WorkspaceId,
+        id: CampaignId,
+        keyring: &Arc<Keyring>,
+        public_url: &str,
+    ) -> Result<Arc<Campaign>, CampaignError> {
+        let now = Instant::now();
+        if let Some(entry) = self.known.get_mut(&id)
+            && now.saturating_duration_since(entry.read_at) < FRESH
+        {
+            entry.used_at = now;
+            return Ok(Arc::clone(&entry.campaign));
+        }
+        let content = contents::find(connection, workspace, id).await?.ok_or(CampaignError::NoContent)?;
+        if let Some(entry) = self.known.get_mut(&id)
+            && entry.campaign.content == content
+        {
+            (entry.read_at, entry.used_at) = (now, now);
+            return Ok(Arc::clone(&entry.campaign));
+        }
+        let composer = Composer::new(workspace, id, &content, Arc::clone(keyring), public_url)?;
+        let campaign = Arc::new(Campaign { content, composer });
+        self.known.insert(id, Entry { campaign: Arc::clone(&campaign), read_at: now, used_at: now });
+        Ok(campaign)
+    }
+
+    /// Forget what nobody asked for in a while.
+    pub(super) fn prune(&mut self) {
+        let now = Instant::now();
+        self.known.retain(|_, entry| now.saturating_duration_since(entry.used_at) < KEEP);
+    }
+}

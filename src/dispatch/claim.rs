@@ -1,0 +1,116 @@
+//! A batch that this node holds, and the deliveries of it that are out to be submitted.
+//!
+//! The lease guards sending: it holds until a moment that both clocks of this machine agree is not past, with a margin
+//! against the database's own clock. Not here: taking and giving back (`claims`), queueing (`desk`).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+
+use super::{
+    campaign::Campaign,
+    index::Subject,
+    moment::{LastTime, Moment},
+};
+use crate::store::batches::{self, Claimed};
+
+/// A batch, its lease and its campaign.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) held: batches::Claim,
+    pub(super) campaign: Arc<Campaign>,
+    /// When the lease was last asked for: it runs from then at the earliest.
+    asked_at: LastTime,
+    /// So long it is trusted: less than it lasts.
+    trusted: Duration,
+    is_lost: AtomicBool,
+    n_out: AtomicUsize,
+    /// Wakes the loop that gives back what is done.
+    done: Arc<Notify>,
+}
+
+/// A delivery that was handed out.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) claim: Arc<Claim>,
+    pub(super) claimed: Claimed,
+}
+
+impl Claim {
+    pub(super) fn new(
+        held: batches::Claim,
+        campaign: Arc<Campaign>,
+        asked_at: Moment,
+        lease: Duration,
+        done: Arc<Notify>,
+    ) -> Self {
+        Self {
+            held,
+            campaign,
+            asked_at: LastTime::at(asked_at),
+            // The rest is for the database's clock running faster, and for the time a write takes.
+            trusted: lease.mul_f64(0.9),
+            is_lost: AtomicBool::new(false),
+            n_out: AtomicUsize::new(0),
+            done,
+        }
+    }
+
+    /// The lease was renewed by a statement that began at `asked_at`.
+    pub(super) fn renew(&self, asked_at: Moment) {
+        self.asked_at.set(asked_at);
+    }
+
+    /// The batch is somebody else's now.
+    pub(super) fn lose(&self) {
+        self.is_lost.store(true, Ordering::Release);
+    }
+
+    /// Whether the batch is known to be somebody else's.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Acquire)
+    }
+
+    /// Whether the lease surely holds.
+    pub(super) fn is_live(&self, now: Moment) -> bool {
+        !self.is_lost() && self.asked_at.age(now) < self.trusted
+    }
+
+    /// Deliveries handed out and not settled.
+    pub(super) fn n_out(&self) -> usize {
+        self.n_out.load(Ordering::Acquire)
+    }
+}
+
+impl Work {
+    /// Hand a delivery out. It counts as out until this is dropped, after its settle was committed.
+    pub(super) fn new(claim: &Arc<Claim>, claimed: Claimed) -> Self {
+        claim.n_out.fetch_add(1, Ordering::AcqRel);
+        Self { claim: Arc::clone(claim), claimed }
+    }
+
+    /// Whom it is for, as the changes name things.
+    pub(super) fn subject(&self) -> Subject<'_> {
+        Subject {
+            workspace: self.claim.held.workspace,
+            campaign: self.claim.held.campaign,
+            recipient: self.claimed.recipient,
+            address_key: &self.claimed.address_key,
+            lists: &self.claimed.lists,
+        }
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if self.claim.n_out.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.claim.done.notify_one();
+        }
+    }
+}

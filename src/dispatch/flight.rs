@@ -1,0 +1,117 @@
+//! A message between its intent and its committed outcome, and how its outcome is written down.
+//!
+//! Not here: the commits (`intents`, `settler`), the session (`worker`).
+
+use chrono::{DateTime, Utc};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+
+use super::claim::Work;
+use crate::{
+    domain::{
+        campaign::OnUnknown,
+        delivery::{DeliveryState, Outcome},
+        id::RelayId,
+        retry::{Retry, RetrySchedule},
+    },
+    relay::{Attempted, Permit},
+    smtp::{Envelope, PreparedMessage},
+    store::{intents::Intent, settles::Settle},
+};
+
+/// A message in doubt.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) work: Work,
+    pub(super) relay: RelayId,
+    /// When the attempt began: what its intent says.
+    pub(super) begun_at: DateTime<Utc>,
+    /// Leave to submit it; spent at MAIL FROM.
+    pub(super) permits: [Option<Permit>; 2],
+    /// When MAIL FROM was written.
+    pub(super) written_at: Option<Instant>,
+    /// Its place in the doubt window, free again when this is dropped.
+    pub(super) _slot: OwnedSemaphorePermit,
+}
+
+/// A message that waits for its turn on the wire.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) flight: Flight,
+    pub(super) envelope: Envelope,
+    pub(super) message: PreparedMessage,
+}
+
+/// How outcomes lead to further tries.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Policy {
+    pub(super) retry: RetrySchedule,
+    pub(super) resend_after: chrono::TimeDelta,
+}
+
+impl Flight {
+    /// The intent to submit it.
+    pub(super) fn intent(&self) -> Intent {
+        let (held, claimed) = (&self.work.claim.held, &self.work.claimed);
+        Intent {
+            delivery: claimed.delivery,
+            batch: held.batch,
+            epoch: held.epoch,
+            attempt_before: claimed.attempt,
+            state_before: claimed.state,
+            campaign: held.campaign,
+            provider: held.provider.clone(),
+            relay: self.relay,
+            begun_at: self.begun_at,
+        }
+    }
+
+    /// What is to be written down of it.
+    pub(super) fn settle(
+        &self,
+        attempted: Attempted,
+        tls: Option<String>,
+        policy: Policy,
+        now: DateTime<Utc>,
+        random: f64,
+    ) -> Settle {
+        let (held, claimed) = (&self.work.claim.held, &self.work.claimed);
+        let elapsed = self.written_at.map_or(0, |at| at.elapsed().as_millis());
+        Settle {
+            delivery: claimed.delivery,
+            recipient: claimed.recipient,
+            address_key: claimed.address_key.clone(),
+            campaign: held.campaign,
+            provider: held.provider.clone(),
+            relay: self.relay,
+            attempt: claimed.attempt.saturating_add(1),
+            outcome: attempted.outcome,
+            phase: attempted.phase,
+            code: attempted.code,
+            enhanced: attempted.enhanced,
+            text: attempted.text,
+            tls,
+            started_at: self.begun_at,
+            duration_ms: i32::try_from(elapsed).unwrap_or(i32::MAX),
+            class: attempted.class,
+            next: self.next(attempted.outcome, policy, now, random),
+            condemned: attempted.condemns,
+        }
+    }
+
+    fn next(&self, outcome: Outcome, policy: Policy, now: DateTime<Utc>, random: f64) -> Option<Retry> {
+        let (campaign, claimed) = (&self.work.claim.campaign, &self.work.claimed);
+        match outcome {
+            Outcome::Deferred => {
+                let n_attempts = u32::try_from(claimed.attempt.saturating_add(1)).unwrap_or(1);
+                let first = claimed.first_attempt_at.unwrap_or(self.begun_at);
+                Some(policy.retry.after(n_attempts, first, campaign.content.paused_seconds, now, random))
+            }
+            Outcome::Unknown => {
+                let was_resent = claimed.n_resends > 0 || claimed.state == DeliveryState::Unknown;
+                let may_resend = campaign.content.on_unknown == OnUnknown::RetryOnce && !was_resent;
+                Some(if may_resend { Retry::At(now + policy.resend_after) } else { Retry::Expire })
+            }
+            Outcome::Accepted | Outcome::Rejected | Outcome::NotSubmitted | Outcome::Suppressed => None,
+        }
+    }
+}

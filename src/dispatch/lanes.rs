@@ -1,0 +1,311 @@
+//! The lanes of every workspace that has work: made from its relays, renewed when those are edited, staffed with
+//! connections, and their health told.
+//!
+//! Not here: one lane (`lane`), one connection (`worker`), which relays are used (`relay::choose`).
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use chrono::Utc;
+use secrecy::SecretString;
+use tokio::{task::JoinSet, time::timeout};
+
+use super::{
+    crew::{Crew, Stage},
+    desk::Desk,
+    lane::{Counted, Lane, LaneParts},
+    limits::{Limit, Limits},
+    worker,
+};
+use crate::{
+    domain::id::{RelayId, WorkspaceId},
+    keyring::Keyring,
+    relay::{Candidate, RelaySettings, choose},
+    smtp::{Auth, Credentials, TlsMode},
+    store::{Connection, StoreError, routes},
+};
+
+/// After this time a workspace's relays are read again.
+const FRESH: Duration = Duration::from_secs(2);
+/// A workspace without work or connections for so long is forgotten.
+const KEEP: Duration = Duration::from_secs(60);
+/// What was cut off has only to say so.
+const AFTER_CUT: Duration = Duration::from_secs(1);
+/// How often staff is looked after, if nobody asks for it.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The lanes of all workspaces.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    yards: Mutex<HashMap<WorkspaceId, Yard>>,
+    is_closed: AtomicBool,
+    keyring: Arc<Keyring>,
+    limits: Arc<Limits>,
+}
+
+#[derive(Debug)]
+struct Yard {
+    desk: Arc<Desk>,
+    lanes: Vec<Arc<Lane>>,
+    read_at: Instant,
+    used_at: Instant,
+}
+
+/// What a workspace can send over now.
+#[derive(Debug)]
+pub(super) struct Outlook {
+    pub(super) desk: Arc<Desk>,
+    /// The lanes used now; none where no relay works.
+    pub(super) lanes: Vec<Arc<Lane>>,
+    /// Every enabled relay.
+    pub(super) relays: Vec<RelayId>,
+}
+
+impl Lanes {
+    pub(super) fn new(keyring: Arc<Keyring>, limits: Arc<Limits>) -> Self {
+        Self { yards: Mutex::default(), is_closed: AtomicBool::new(false), keyring, limits }
+    }
+
+    /// What this workspace can send over now; its relays are read if that was long ago.
+    pub(super) async fn outlook(
+        &self,
+        connection: &mut Connection,
+        workspace: WorkspaceId,
+    ) -> Result<Outlook, StoreError> {
+        let now = Instant::now();
+        let is_fresh = self.lock().get(&workspace).is_some_and(|yard| now.duration_since(yard.read_at) < FRESH);
+        if !is_fresh {
+            let routes = routes::enabled(connection, workspace).await?;
+            self.renew(workspace, routes, now);
+        }
+        let mut yards = self.lock();
+        let Some(yard) = yards.get_mut(&workspace) else {
+            return Ok(Outlook { desk: Arc::default(), lanes: Vec::new(), relays: Vec::new() });
+        };
+        yard.used_at = now;
+        Ok(Outlook {
+            desk: Arc::clone(&yard.desk),
+            lanes: yard.chosen(now),
+            relays: yard.lanes.iter().map(|lane| lane.relay).collect(),
+        })
+    }
+
+    fn renew(&self, workspace: WorkspaceId, routes: Vec<routes::Route>, now: Instant) {
+        let mut yards = self.lock();
+        let yard = yards.entry(workspace).or_insert_with(|| Yard {
+            desk: Arc::default(),
+            lanes: Vec::new(),
+            read_at: now,
+            used_at: now,
+        });
+        if self.is_closed.load(Ordering::Acquire) {
+            yard.desk.close();
+        }
+        yard.read_at = now;
+        let mut old = std::mem::take(&mut yard.lanes);
+        for route in routes {
+            let same = old.iter().position(|lane| lane.relay == route.relay && lane.revision == route.revision);
+            let lane = match same {
+                Some(place) => old.swap_remove(place),
+                None => match self.lane(workspace, &yard.desk, route, now) {
+                    Ok(lane) => Arc::new(lane),
+                    Err(fault) => {
+                        tracing::error!(%workspace, fault, "a relay can't be used");
+                        continue;
+                    }
+                },
+            };
+            yard.lanes.push(lane);
+        }
+        old.iter().for_each(|lane| lane.close());
+    }
+
+    fn lane(
+        &self,
+        workspace: WorkspaceId,
+        desk: &Arc<Desk>,
+        route: routes::Route,
+        now: Instant,
+    ) -> Result<Lane, &'static str> {
+        let settings = open_settings(&self.keyring, &route)?;
+        Ok(Lane::new(LaneParts {
+            workspace,
+            relay: route.relay,
+            revision: route.revision,
+            priority: route.priority,
+            settings,
+            max_connections: usize::try_from(route.max_connections).unwrap_or(1).max(1),
+            messages_per_connection: route.messages_per_connection.max(1),
+            throttle: self.limits.of(Limit::Relay(route.relay), route.rate, now),
+            desk: Arc::clone(desk),
+        }))
+    }
+
+    /// Whether any of a workspace's lanes has a connection or work.
+    fn is_in_use(yard: &Yard) -> bool {
+        yard.desk.n_queued() > 0 || yard.lanes.iter().any(|lane| lane.counts.n_open.load(Ordering::Acquire) > 0)
+    }
+
+    /// Workspaces with work or connections.
+    pub(super) fn in_use(&self) -> Vec<WorkspaceId> {
+        let yards = self.lock();
+        yards.iter().filter(|(_, yard)| Self::is_in_use(yard)).map(|(workspace, _)| *workspace).collect()
+    }
+
+    /// How many deliveries wait in this node.
+    pub(super) fn n_queued(&self) -> usize {
+        self.lock().values().map(|yard| yard.desk.n_queued()).sum()
+    }
+
+    /// The desk of a workspace; an empty one where there is none.
+    pub(super) fn desk(&self, workspace: WorkspaceId) -> Arc<Desk> {
+        self.lock().get(&workspace).map(|yard| Arc::clone(&yard.desk)).unwrap_or_default()
+    }
+
+    /// Whether any relay of a workspace works or is to be tried.
+    pub(super) fn has_hope(&self, workspace: WorkspaceId) -> bool {
+        self.lock().get(&workspace).is_some_and(|yard| !yard.chosen(Instant::now()).is_empty())
+    }
+
+    /// Take back everything that waits, and let nothing more wait.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.lock().values().for_each(|yard| yard.desk.close());
+    }
+
+    /// Forget workspaces that weren't used for a while.
+    pub(super) fn prune(&self) {
+        let now = Instant::now();
+        self.lock().retain(|_, yard| Self::is_in_use(yard) || now.duration_since(yard.used_at) < KEEP);
+    }
+
+    /// Write down the health of the lanes where it changed.
+    pub(super) async fn tell_health(&self, connection: &mut Connection) -> Result<(), StoreError> {
+        let lanes: Vec<_> = self.lock().values().flat_map(|yard| yard.lanes.clone()).collect();
+        for lane in lanes.into_iter().filter(|lane| lane.has_news.swap(false, Ordering::AcqRel)) {
+            let fault = lane.health.lock().unwrap_or_else(PoisonError::into_inner).reason().map(str::to_owned);
+            let told = routes::note_health(connection, lane.workspace, lane.relay, fault.as_deref(), Utc::now()).await;
+            if told.is_err() {
+                lane.has_news.store(true, Ordering::Release);
+            }
+            told?;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<WorkspaceId, Yard>> {
+        self.yards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lanes that want another connection now.
+    fn short(&self) -> Vec<Arc<Lane>> {
+        let now = Instant::now();
+        let yards = self.lock();
+        let all = yards.values().filter(|yard| yard.desk.n_queued() > 0).flat_map(|yard| yard.chosen(now));
+        all.filter(|lane| lane.wants_connection(now)).collect()
+    }
+}
+
+impl Yard {
+    fn chosen(&self, now: Instant) -> Vec<Arc<Lane>> {
+        let candidates: Vec<_> = self
+            .lanes
+            .iter()
+            .map(|lane| Candidate { priority: lane.priority, readiness: lane.readiness(now) })
+            .collect();
+        let chosen = choose(&candidates);
+        self.lanes.iter().zip(chosen).filter(|(_, is_chosen)| *is_chosen).map(|(lane, _)| Arc::clone(lane)).collect()
+    }
+}
+
+/// The settings of a relay with its secret opened; else what is wrong.
+fn open_settings(keyring: &Keyring, route: &routes::Route) -> Result<RelaySettings, &'static str> {
+    let credentials = || -> Result<Credentials, &'static str> {
+        let username = route.username.clone().unwrap_or_default();
+        let secret = match &route.secret {
+            None => String::new(),
+            Some(sealed) => keyring
+                .open(&routes::Route::binding(route.relay), sealed)
+                .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok())
+                .ok_or("its secret does not open with this installation's keys")?,
+        };
+        Ok(Credentials { username, secret: SecretString::from(secret) })
+    };
+    Ok(RelaySettings {
+        host: route.host.clone(),
+        port: route.port,
+        tls: match route.tls.as_str() {
+            "none" => TlsMode::None,
+            "starttls" => TlsMode::StartTls,
+            "implicit" => TlsMode::Implicit,
+            _ => return Err("its kind of TLS is not known"),
+        },
+        auth: match route.auth.as_str() {
+            "none" => Auth::None,
+            "plain" => Auth::Plain(credentials()?),
+            "login" => Auth::Login(credentials()?),
+            "xoauth2" => Auth::XOAuth2(credentials()?),
+            _ => return Err("its kind of login is not known"),
+        },
+        allow_plaintext_auth: route.allow_plaintext_auth,
+    })
+}
+
+/// Open connections where they are wanted, until the end is asked for; then wait for those that are open, and cut off what
+/// takes longer than `drain`.
+pub(super) async fn staff(crew: &Arc<Crew>, lanes: &Lanes) {
+    let mut workers = JoinSet::new();
+    while !crew.is_ending() {
+        let mut is_enough = false;
+        while !is_enough {
+            is_enough = true;
+            for lane in lanes.short() {
+                let is_first = lane.counts.n_open.load(Ordering::Acquire) == 0;
+                if workers.len() < crew.settings.max_connections || is_first {
+                    is_enough = false;
+                    // Counted from here on, so that the next look sees it.
+                    lane.counts.n_open.fetch_add(1, Ordering::AcqRel);
+                    lane.counts.n_opening.fetch_add(1, Ordering::AcqRel);
+                    let crew = Arc::clone(crew);
+                    workers.spawn(async move {
+                        let _open = Counted::taken(&lane.counts.n_open);
+                        worker::run(crew, Arc::clone(&lane)).await;
+                    });
+                }
+            }
+        }
+        tokio::select! {
+            () = crew.short_of_hands.notified() => {}
+            Some(ended) = workers.join_next() => report(ended),
+            () = tokio::time::sleep(LOOK) => {}
+            () = crew.reached(Stage::Ending) => {}
+        }
+    }
+    if timeout(crew.settings.drain, all_ended(&mut workers)).await.is_err() {
+        tracing::warn!(n = workers.len(), "connections still wait for their relays; they are cut off");
+        crew.enter(Stage::Cut);
+        let _ = timeout(AFTER_CUT, all_ended(&mut workers)).await;
+    }
+    workers.shutdown().await;
+}
+
+async fn all_ended(workers: &mut JoinSet<()>) {
+    while let Some(ended) = workers.join_next().await {
+        report(ended);
+    }
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a connection ended by a fault of this program; what it held will be rescued");
+    }
+}

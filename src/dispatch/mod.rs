@@ -1,0 +1,55 @@
+//! The engine: started campaigns become deliveries, deliveries become messages, and what became of each is written down.
+//!
+//! How a message gets through the rooms:
+//!
+//! 1. `scheduler` starts what is due, `expansion` makes deliveries of the audience, in batches.
+//! 2. `claims` takes batches by lease, as much as throttles and relays let through, and queues them on the workspace's
+//!    `desk`; `renew` holds the leases.
+//! 3. `lanes` opens connections to the relays in use; each `worker` has a `supply` that draws deliveries with their permits,
+//!    looks at the `gate`, has the message made by `compose`, and asks for its intent.
+//! 4. `intents` commits intents in groups; what is granted stands in line on the connection's `runway`, where the session
+//!    takes it after a last look at the `gate`.
+//! 5. The outcome goes to the `settler`, which commits outcomes in groups; only then is the message's place in the doubt
+//!    window free again.
+//! 6. `keeper` brings due retries back to work, sweeps cancelled campaigns, ends campaigns that have nothing left, and
+//!    rescues what dead nodes held.
+//!
+//! `changes` follows the acts of obedience, `pulse` knows whether Postgres is there. No transaction is open across a network
+//! call, no MAIL FROM is written without a live lease and a committed intent, and no outcome is thrown away. All queues are
+//! bounded: the desks by what `claims` takes, everything behind them by the doubt windows.
+//!
+//! Not here: the dialogue (`smtp`), relays (`relay`), SQL (`store`), HTTP (`api`).
+
+mod campaign;
+mod chance;
+mod changes;
+mod claim;
+mod claims;
+mod compose;
+mod crew;
+mod desk;
+mod expansion;
+mod flight;
+mod gate;
+mod group;
+mod held;
+mod index;
+mod intents;
+mod keeper;
+mod lane;
+mod lanes;
+mod limits;
+mod link;
+mod moment;
+mod pulse;
+mod rescue;
+mod run;
+mod runway;
+mod scheduler;
+mod settings;
+mod settler;
+mod supply;
+mod worker;
+
+pub use run::{Context, run};
+pub use settings::Settings;

@@ -1,0 +1,150 @@
+//! Messages with granted intents, in line for one connection: where its session takes the next one from, after the last
+//! look whether it may still go.
+//!
+//! Not here: how they got here (`supply`), what comes of them (`worker`).
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    time::{Duration, Instant, sleep},
+};
+
+use super::{
+    crew::Crew,
+    flight::{Flight, Ready},
+    gate::Leave,
+    index::Block,
+    moment::Moment,
+    supply::{Inlet, words},
+};
+use crate::{
+    relay::{Attempted, Permit},
+    smtp::{Phase, Source, Submission},
+    store::batches::Blocked,
+};
+
+/// How often a closed gate is looked at.
+const CLOSED: Duration = Duration::from_millis(20);
+
+/// The line.
+#[derive(Debug)]
+pub(super) struct Runway {
+    crew: Arc<Crew>,
+    inlet: Arc<Inlet>,
+    granted: UnboundedReceiver<Vec<Ready>>,
+    n_replied: usize,
+    line: VecDeque<Ready>,
+    /// Nothing more is asked for.
+    pub(super) is_dry: bool,
+}
+
+impl Runway {
+    pub(super) fn new(crew: Arc<Crew>) -> Self {
+        let (reply, granted) = unbounded_channel();
+        let inlet = Arc::new(Inlet { reply, n_asked: AtomicUsize::new(0) });
+        Self { crew, inlet, granted, n_replied: 0, line: VecDeque::new(), is_dry: false }
+    }
+
+    /// Where the supply puts messages in.
+    pub(super) fn inlet(&self) -> Arc<Inlet> {
+        Arc::clone(&self.inlet)
+    }
+
+    /// Whether nothing more comes.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_dry && self.is_empty()
+    }
+
+    /// Whether nothing is in line or asked for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.line.is_empty() && self.is_replied()
+    }
+
+    /// Give everything in the line back: it was surely not submitted.
+    pub(super) fn give_back(&mut self, reason: &str) {
+        while let Some(ready) = self.line.pop_front() {
+            self.crew.settle(ready.flight, Attempted::not_submitted(Phase::Mail, reason), None);
+        }
+    }
+
+    /// Give back everything in the line and what is still to come.
+    pub(super) async fn clear(&mut self, reason: &str) {
+        loop {
+            self.give_back(reason);
+            if self.is_replied() {
+                return;
+            }
+            self.receive().await;
+        }
+    }
+
+    fn is_replied(&self) -> bool {
+        self.n_replied == self.inlet.n_asked.load(Ordering::Acquire)
+    }
+
+    async fn receive(&mut self) {
+        // Never none: the inlet is held here.
+        if let Some(ready) = self.granted.recv().await {
+            self.n_replied += 1;
+            self.line.extend(ready);
+        }
+    }
+}
+
+impl Source for Runway {
+    type Ticket = Flight;
+
+    fn take(&mut self) -> Option<Submission<Flight>> {
+        while let Ok(ready) = self.granted.try_recv() {
+            self.n_replied += 1;
+            self.line.extend(ready);
+        }
+        loop {
+            let first = self.line.front()?;
+            let leave =
+                if self.crew.is_ending() { Leave::Lost } else { self.crew.gate.ask(&first.flight.work, Moment::now()) };
+            if leave == Leave::Closed {
+                return None;
+            }
+            let Ready { mut flight, envelope, message } = self.line.pop_front()?;
+            let attempted = match leave {
+                Leave::Granted => {
+                    flight.permits.iter_mut().filter_map(Option::take).for_each(Permit::spend);
+                    flight.written_at = Some(Instant::now());
+                    return Some(Submission { ticket: flight, envelope, message });
+                }
+                Leave::Lost | Leave::Closed => Attempted::not_submitted(Phase::Mail, "this node gave it back in time"),
+                Leave::Blocked(Block::Stopped) => {
+                    Attempted::not_submitted(Phase::Mail, "the campaign was stopped in time")
+                }
+                Leave::Blocked(Block::Suppressed) => suppressed(Blocked::Suppressed),
+                Leave::Blocked(Block::Unsubscribed) => suppressed(Blocked::Unsubscribed),
+            };
+            self.crew.settle(flight, attempted, None);
+        }
+    }
+
+    fn confirm(&mut self, flight: &Flight) -> bool {
+        flight.work.claim.is_live(Moment::now())
+    }
+
+    async fn ready(&mut self) {
+        if !self.line.is_empty() {
+            sleep(CLOSED).await;
+        } else {
+            self.receive().await;
+        }
+    }
+}
+
+fn suppressed(blocked: Blocked) -> Attempted {
+    let (reason, text) = words(blocked);
+    Attempted::suppressed(reason, text)
+}

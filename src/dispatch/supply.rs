@@ -1,0 +1,159 @@
+//! What goes before a message's turn on the wire: drawing it, looking whether it may be mailed, making it, asking for its
+//! intent. One for each connection, as far ahead as its doubt window lets it.
+//!
+//! Not here: the wire (`worker`), the commit (`intents`).
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use chrono::{DateTime, SubsecRound, Utc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedSender},
+    time::{Duration, sleep, timeout},
+};
+
+use super::{
+    claim::Work,
+    crew::Crew,
+    desk::Drawn,
+    flight::{Flight, Ready},
+    gate::Leave,
+    index::Block,
+    intents::Request,
+    lane::Lane,
+    moment::Moment,
+    settler::Entry,
+};
+use crate::{domain::delivery::DeliveryState, store::batches::Blocked};
+
+/// How often a closed gate is looked at.
+const CLOSED: Duration = Duration::from_millis(50);
+
+/// Why nothing more comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dry {
+    /// There was no work for a while.
+    Idle,
+    /// The lane or the engine ends.
+    Closed,
+    /// So many messages were drawn as one connection may carry.
+    Retired,
+}
+
+/// Where a connection's granted messages go.
+#[derive(Debug)]
+pub(super) struct Inlet {
+    pub(super) reply: UnboundedSender<Vec<Ready>>,
+    /// How many replies there will have been.
+    pub(super) n_asked: AtomicUsize,
+}
+
+/// Supply a connection with up to `most` messages whose granted intents go to `inlet`.
+///
+/// May be dropped at any moment: what was drawn and not asked for stays in its batch.
+pub(super) async fn supply(crew: &Crew, lane: &Lane, window: &Arc<Semaphore>, inlet: &Inlet, most: u32) -> Dry {
+    let mut left = usize::try_from(most).unwrap_or(usize::MAX);
+    let mut slots: Vec<OwnedSemaphorePermit> = Vec::with_capacity(crew.settings.doubt_window);
+    let mut drawn: Vec<Drawn> = Vec::with_capacity(crew.settings.doubt_window);
+    while left > 0 {
+        // The semaphore is never closed.
+        let Ok(first) = Arc::clone(window).acquire_owned().await else { return Dry::Closed };
+        slots.push(first);
+        while slots.len() < left
+            && let Ok(slot) = Arc::clone(window).try_acquire_owned()
+        {
+            slots.push(slot);
+        }
+        while !crew.gate.is_open(Moment::now()) {
+            if crew.is_ending() || lane.is_closed() {
+                return Dry::Closed;
+            }
+            sleep(CLOSED).await;
+        }
+        match timeout(crew.settings.idle, lane.draw(slots.len(), &mut drawn)).await {
+            Ok(true) => {}
+            Ok(false) => return Dry::Closed,
+            Err(_) => return Dry::Idle,
+        }
+        left = left.saturating_sub(drawn.len());
+        if lane.is_short_of_hands() {
+            crew.short_of_hands.notify_one();
+        }
+        let mut ready = Vec::with_capacity(drawn.len());
+        for one in drawn.drain(..) {
+            // There are as many slots as were drawn at most.
+            let Some(slot) = slots.pop() else { break };
+            ready.extend(prepare(crew, lane, one, slot));
+        }
+        slots.clear();
+        if !ready.is_empty() {
+            inlet.n_asked.fetch_add(1, Ordering::AcqRel);
+            // The committers live as long as the crew.
+            let _ = crew.intents.send(Request { ready, reply: inlet.reply.clone() });
+        }
+    }
+    Dry::Retired
+}
+
+/// Make one message ready, or end its delivery.
+fn prepare(crew: &Crew, lane: &Lane, drawn: Drawn, slot: OwnedSemaphorePermit) -> Option<Ready> {
+    let Drawn { work, permits } = drawn;
+    let (to, reason, text) = match look(crew, &work) {
+        Look::Stays => return None,
+        Look::Ends(blocked) => {
+            let (reason, text) = words(blocked);
+            (DeliveryState::Suppressed, reason, text.to_owned())
+        }
+        Look::Goes => {
+            let begun_at = now();
+            let date = work.claimed.first_attempt_at.unwrap_or(begun_at);
+            match work.claim.campaign.composer.compose(&work.claimed, date) {
+                Ok((envelope, message)) => {
+                    let flight = Flight { work, relay: lane.relay, begun_at, permits, written_at: None, _slot: slot };
+                    return Some(Ready { flight, envelope, message });
+                }
+                Err(failure) => (DeliveryState::Failed, failure.reason, failure.text),
+            }
+        }
+    };
+    // The settler lives as long as the crew.
+    let _ = crew.settler.send(Entry::End { work, to, reason, text, _slot: slot });
+    None
+}
+
+/// What is to be done with a delivery that was drawn.
+enum Look {
+    Goes,
+    /// It stays in its batch.
+    Stays,
+    Ends(Blocked),
+}
+
+fn look(crew: &Crew, work: &Work) -> Look {
+    if let Some(blocked) = work.claimed.blocked {
+        return Look::Ends(blocked);
+    }
+    match crew.gate.ask(work, Moment::now()) {
+        Leave::Granted => Look::Goes,
+        Leave::Closed | Leave::Lost | Leave::Blocked(Block::Stopped) => Look::Stays,
+        Leave::Blocked(Block::Suppressed) => Look::Ends(Blocked::Suppressed),
+        Leave::Blocked(Block::Unsubscribed) => Look::Ends(Blocked::Unsubscribed),
+    }
+}
+
+/// As Postgres keeps it, so that the Date of a second try is that of the first.
+fn now() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(6)
+}
+
+/// Why a delivery is not made, in a word and a sentence.
+pub(super) fn words(blocked: Blocked) -> (&'static str, &'static str) {
+    let sentence = match blocked {
+        Blocked::Suppressed => "the address is suppressed",
+        Blocked::Unsubscribed => "the recipient unsubscribed after the campaign was started",
+        Blocked::RecipientDeleted => "the recipient was deleted",
+    };
+    (blocked.as_str(), sentence)
+}

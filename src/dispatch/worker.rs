@@ -1,0 +1,136 @@
+//! One connection to a relay: opened, kept busy from its supply, opened again as the relay closes it, ended when there is
+//! nothing to do. A message that has its intent keeps its place while the connection is opened again.
+//!
+//! Not here: the dialogue (`smtp`), what goes before a message's turn (`supply`), when connections are opened (`lanes`).
+
+use std::{pin::pin, sync::Arc};
+
+use tokio::sync::Semaphore;
+
+use super::{
+    chance::chance,
+    crew::{Crew, Stage},
+    flight::Flight,
+    lane::{Counted, Lane},
+    runway::Runway,
+    supply::{Dry, supply},
+};
+use crate::{
+    relay::Attempted,
+    smtp::{Outcome, Pipeline, Session, Source},
+};
+
+/// Why messages in line are given back.
+const ENDING: &str = "this node ended before its turn";
+
+/// How a session came to its end.
+enum End {
+    /// There is nothing more to do.
+    Done,
+    /// It carried as much as one connection may.
+    Retired,
+    /// It broke, after so many answers about messages.
+    Broken { reason: String, n_answers: u64 },
+}
+
+/// Run a connection of this lane until there is nothing more to do for it. The caller has counted it as being opened.
+pub(super) async fn run(crew: Arc<Crew>, lane: Arc<Lane>) {
+    let window = Arc::new(Semaphore::new(crew.settings.doubt_window));
+    let mut runway = Runway::new(Arc::clone(&crew));
+    let mut opening = Counted::taken(&lane.counts.n_opening);
+    loop {
+        let opened = tokio::select! {
+            opened = crew.connector.open(&lane.settings) => opened,
+            () = crew.reached(Stage::Ending) => return runway.clear(ENDING).await,
+        };
+        drop(opening);
+        // Others may be opened now, or have to be.
+        crew.short_of_hands.notify_one();
+        let mut session = match opened {
+            Ok(session) => session,
+            Err(error) => {
+                lane.fail(crew.settings.backoff, error.to_string(), chance());
+                return runway.clear("the relay could not be reached again").await;
+            }
+        };
+        match fly(&crew, &lane, &window, &mut session, &mut runway).await {
+            End::Done => return session.quit().await,
+            End::Retired => session.quit().await,
+            End::Broken { reason, n_answers: 0 } => {
+                lane.fail(crew.settings.backoff, reason, chance());
+                return runway.clear("the relay closed the connection before its turn").await;
+            }
+            End::Broken { reason, n_answers } => {
+                tracing::debug!(relay = %lane.relay, reason, n_answers, "a relay closed a connection; it is opened again");
+            }
+        }
+        opening = Counted::new(&lane.counts.n_opening);
+    }
+}
+
+/// Submit over this session until it ends or the supply does.
+async fn fly(crew: &Crew, lane: &Lane, window: &Arc<Semaphore>, session: &mut Session, runway: &mut Runway) -> End {
+    let tls: Option<Arc<str>> = session.tls().map(|tls| format!("{} {}", tls.version, tls.cipher).into());
+    let most = lane.messages_per_connection.min(crew.settings.max_messages_per_connection);
+    let inlet = runway.inlet();
+    let mut supplying = pin!(supply(crew, lane, window, &inlet, most));
+    let mut dry = None;
+    runway.is_dry = false;
+    let (mut n_answers, mut n_failures) = (0, 0);
+    let mut pipeline = Pipeline::new(session);
+    let mut is_ending = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = crew.reached(Stage::Cut), if is_ending => {
+                for (flight, outcome) in pipeline.abandon() {
+                    crew.settle(flight, Attempted::from_session(&outcome), tls.clone());
+                }
+                runway.clear(ENDING).await;
+                return End::Done;
+            }
+            () = crew.reached(Stage::Ending), if !is_ending => {
+                is_ending = true;
+                runway.give_back(ENDING);
+            }
+            step = advance(&mut pipeline, runway) => {
+                let Some((flight, outcome)) = step else { break };
+                if outcome.reply().is_some() {
+                    if n_answers == 0 {
+                        lane.work();
+                    }
+                    n_answers += 1;
+                } else {
+                    n_failures += 1;
+                }
+                crew.settle(flight, Attempted::from_session(&outcome), tls.clone());
+            }
+            why = &mut supplying, if dry.is_none() => {
+                dry = Some(why);
+                runway.is_dry = true;
+            }
+        }
+    }
+    drop(pipeline);
+    match (session.broken(), dry) {
+        // A connection that the relay closed while there was nothing to do is no failure.
+        (Some(cause), _) if !runway.is_empty() || (n_answers == 0 && n_failures > 0) => {
+            End::Broken { reason: cause.to_string(), n_answers }
+        }
+        (None, Some(Dry::Retired)) if lane.desk.n_queued() > 0 => End::Retired,
+        _ => End::Done,
+    }
+}
+
+/// The next outcome; none when the session is broken or nothing more comes.
+async fn advance(pipeline: &mut Pipeline<'_, Flight>, runway: &mut Runway) -> Option<(Flight, Outcome)> {
+    loop {
+        if let Some(step) = pipeline.advance(runway).await {
+            return Some(step);
+        }
+        if !pipeline.session().is_usable() || runway.is_over() {
+            return None;
+        }
+        runway.ready().await;
+    }
+}

@@ -1,0 +1,10 @@
+//! The engine, held to its promises on a real Postgres and against scripted relays.
+
+mod delivering;
+mod doubt;
+mod endings;
+mod limits;
+mod nodes;
+mod obedience;
+mod outage;
+mod relays;
