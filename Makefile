@@ -49,6 +49,10 @@ sqlx: ## Write the offline query cache (.sqlx) anew
 contract: ## Try the API against openapi.yaml with schemathesis (fixed seed, at most five minutes)
 	@scripts/contract
 
+.PHONY: bench
+bench: ## Measure speed against other programs, in ratios (ROW=throughput; ARGS=… goes to the row)
+	@scripts/bench $(or $(ROW),throughput) $(ARGS)
+
 .PHONY: clean-state
 clean-state: ## Stop everything this checkout started and remove its state (not target/)
 	@scripts/clean-state
