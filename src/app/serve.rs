@@ -25,6 +25,8 @@ use super::{
 use crate::{
     api,
     config::{self, Settings},
+    dispatch,
+    relay::Connector,
     reports,
     store::nodes::Node,
     track,
@@ -93,6 +95,9 @@ impl Service {
         tracing::info!(node = %self.node.id, %roles, key = keyring.fingerprint(), "this node runs");
 
         self.begin_http(&settings, roles, listeners)?;
+        if roles.contains(Role::Dispatch) {
+            self.begin_engine(&settings, extra_ca_pem.clone());
+        }
         if roles.contains(Role::Reports) {
             let context = Arc::new(reports::Context {
                 store: store.clone(),
@@ -111,6 +116,30 @@ impl Service {
             });
         }
         Ok(self)
+    }
+
+    /// The engine, with connections to Postgres that are its own.
+    fn begin_engine(&mut self, settings: &Settings, extra_ca_pem: Option<String>) {
+        let connector = Connector::new(&settings.smtp, settings.network.policy());
+        let connector = match extra_ca_pem {
+            Some(pem) => connector.trusting(pem),
+            None => connector,
+        };
+        let engine = dispatch::Settings::new(settings, settings.server.base_url().as_str());
+        let context = dispatch::Context {
+            node: self.node.id,
+            store: self.ground.store.beside(engine.n_connections()),
+            keyring: Arc::clone(&self.ground.keyring),
+            connector,
+            settings: engine,
+        };
+        self.tasks.keep("dispatch", move |shutdown| {
+            let context = context.clone();
+            async move {
+                dispatch::run(context, shutdown).await;
+                Ok::<_, Infallible>(())
+            }
+        });
     }
 
     /// The API and recipients' routes, on one listener or on one each.

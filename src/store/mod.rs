@@ -77,6 +77,13 @@ impl Store {
         Ok(Self { pool })
     }
 
+    /// Another pool on the same database, for one that keeps its connections: it can't take those of the others.
+    pub fn beside(&self, max_connections: u32) -> Self {
+        let timeout = self.pool.options().get_acquire_timeout();
+        let options = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(timeout);
+        Self { pool: options.connect_lazy_with((*self.pool.connect_options()).clone()) }
+    }
+
     /// Bring the schema to this binary's version. Safe to run on several nodes at once (an advisory lock).
     pub async fn migrate(&self) -> Result<(), StoreError> {
         Ok(MIGRATIONS.run(&self.pool).await?)
