@@ -10,6 +10,7 @@ mod embedded;
 mod engine;
 mod inspection;
 mod ledger;
+mod readme;
 mod smtp;
 mod support;
 mod track;
