@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Of the time to drain, what is kept for stopping the private Postgres.
-const FOR_POSTGRES: Duration = Duration::from_secs(5);
+const FOR_POSTGRES: Duration = Duration::from_secs(3);
 /// For writing down the last opens and clicks, at least.
 const FOR_WRITERS: Duration = Duration::from_secs(2);
 /// For signing off, while Postgres may be away.
