@@ -8,11 +8,18 @@ pub mod caller;
 pub mod docs;
 pub mod endpoint;
 pub mod problem;
+pub mod service;
 
 mod attributes;
 mod body;
+mod campaign_body;
+mod campaign_content;
+mod campaign_moves;
+mod campaign_view;
+mod campaigns;
 mod conduct;
 mod content;
+mod deliveries;
 mod idempotency;
 mod listener;
 mod lists;
@@ -30,7 +37,7 @@ mod sample;
 mod scope;
 mod sender_domains;
 mod server;
-pub mod service;
+mod stats;
 mod subscriptions;
 mod suppressions;
 mod templates;
@@ -62,6 +69,10 @@ pub fn endpoints() -> Vec<Endpoint> {
         sender_domains::endpoints(),
         relays::endpoints(),
         mailboxes::endpoints(),
+        campaigns::endpoints(),
+        campaign_moves::endpoints(),
+        stats::endpoints(),
+        deliveries::endpoints(),
     ]
     .concat()
 }

@@ -225,6 +225,18 @@ impl Problem {
         problem
     }
 
+    /// A campaign in `current_state`, where `allowed` are legal, can't be sent yet, for these reasons.
+    pub fn not_ready(current_state: &str, allowed: &[&str], reasons: Vec<Fault>) -> Self {
+        let detail = match reasons.len() {
+            1 => "The campaign can't be sent yet, for 1 reason.".to_owned(),
+            n => format!("The campaign can't be sent yet, for {n} reasons."),
+        };
+        let mut problem = Self::new(Kind::NotReady, detail).with_errors(reasons);
+        problem.extra.insert("current_state".into(), current_state.into());
+        problem.extra.insert("allowed".into(), allowed.into());
+        problem
+    }
+
     /// What is there already.
     pub fn existing(mut self, id: &impl std::fmt::Display) -> Self {
         self.extra.insert("existing_id".into(), id.to_string().into());

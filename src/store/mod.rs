@@ -7,8 +7,10 @@
 pub mod api_keys;
 pub mod batches;
 pub mod bounces;
+pub mod campaigns;
 pub mod changes;
 pub mod contents;
+pub mod deliveries;
 pub mod error;
 pub mod events;
 pub mod expansions;
@@ -29,6 +31,7 @@ pub mod retries;
 pub mod routes;
 pub mod sender_domains;
 pub mod settles;
+pub mod stats;
 pub mod subscriptions;
 pub mod suppressions;
 pub mod sweeps;

@@ -200,8 +200,8 @@ impl<'a> Reader<'a> {
         let mut found: Vec<T> = Vec::new();
         self.list(name, n_items, |element, place, item| {
             match item.as_str().map(str::parse) {
-                Some(Ok(id)) if !found.contains(&id) => found.push(id),
-                Some(Ok(_)) => {}
+                Some(Ok(id)) if found.contains(&id) => element.note(place, "duplicate", "once is enough"),
+                Some(Ok(id)) => found.push(id),
                 Some(Err(error)) => element.note_value(place, "bad_format", error.to_string(), item),
                 None => element.note_value(place, "wrong_type", "a string is expected", item),
             }

@@ -1,11 +1,15 @@
 //! The API as a marketing app meets it: one file a noun, and what holds for every route.
 
+mod campaign_moves;
+mod campaigns;
 mod ground;
 mod lists;
 mod mailboxes;
 mod recipients;
 mod relays;
+mod scene;
 mod sender_domains;
+mod stats;
 mod subscriptions;
 mod suppressions;
 mod templates;
