@@ -20,8 +20,6 @@ pub struct TestApp {
     pub database: TestDatabase,
     pub store: Store,
     pub keyring: Arc<Keyring>,
-    pub settings: Arc<Settings>,
-    pub url: String,
     pub operator_key: String,
     pub workspace: WorkspaceId,
     pub client: Client,
@@ -104,7 +102,7 @@ impl TestApp {
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let operator_client = Client { url: url.clone(), key: Some(operator.text.clone()), http };
         let (workspace, client) = new_workspace(&operator_client).await;
-        Self { database, store, keyring, settings, url, operator_key: operator.text, workspace, client }
+        Self { database, store, keyring, operator_key: operator.text, workspace, client }
     }
 
     /// A client with the operator's key.
