@@ -85,8 +85,8 @@ def touch(url: str, form: str | None = None) -> tuple[int, dict, bytes]:
     data = None if form is None else form.encode()
     try:
         with WITHOUT_REDIRECTS.open(urllib.request.Request(url, data), timeout=30) as answer:
-            return answer.status, dict(answer.headers), answer.read()
+            return answer.status, answer.headers, answer.read()
     except urllib.error.HTTPError as error:
-        return error.code, dict(error.headers), error.read()
+        return error.code, error.headers, error.read()
     except OSError as error:
         raise Failed(f"{url} got no answer: {error}", "See whether the service still runs.") from None
