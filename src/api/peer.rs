@@ -136,7 +136,7 @@ fn settle<T>(reader: &Reader<'_>, name: &'static str, found: Option<T>, old: Opt
             None
         }
         (None, Some(Value::Null)) => {
-            reader.note(name, "required", "this field can't be cleared");
+            reader.note(name, "wrong_type", "null is not allowed here");
             old
         }
         // Its fault was noted; going on with the old one may find others.

@@ -100,7 +100,7 @@ async fn every_fault_of_a_campaign_is_named_and_nothing_is_stored() {
         ("delivery", json!({"at": "2999-01-01T00:00:00Z"}), ("/delivery/at", "conflict")),
         ("delivery", json!({"kind": "at", "at": "2020-01-01T00:00:00Z"}), ("/delivery/at", "in_the_past")),
         ("delivery", json!({"kind": "at", "at": "2099-01-01T00:00:00Z"}), ("/delivery/at", "out_of_range")),
-        ("from", Value::Null, ("/from", "required")),
+        ("from", Value::Null, ("/from", "wrong_type")),
         ("audience", json!({"lists": [scene.list, scene.list]}), ("/audience/lists/1", "duplicate")),
         (
             "audience",

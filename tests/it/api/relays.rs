@@ -117,7 +117,7 @@ async fn every_fault_of_a_relay_is_named_and_nothing_is_stored() {
         ("/auth", "not_one_of"),
         ("/colour", "unknown_field"),
         ("/host", "bad_format"),
-        ("/max_connections", "required"),
+        ("/max_connections", "wrong_type"),
         ("/name", "control_character"),
         ("/password", "wrong_type"),
         ("/port", "out_of_range"),
