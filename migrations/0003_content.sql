@@ -55,6 +55,7 @@ create table mailboxes (
     n_failures integer not null default 0,
     checked_at timestamptz,
     last_read_at timestamptz,
+    -- The reader's own id, not its node's.
     lease_owner uuid,
     lease_until timestamptz,
     -- When the next round is due; null: at once.
@@ -65,7 +66,8 @@ create table mailboxes (
     primary key (workspace_id, id)
 );
 
--- Where the reader stands in a folder; committed together with the raw report.
+-- Where the reader stands in a folder; committed together with the raw report. `folder` is a URL that names the server as
+-- well (imap://user@host:port/INBOX): after an edit the UIDs are another server's.
 create table mailbox_cursors (
     workspace_id uuid not null,
     mailbox_id uuid not null,

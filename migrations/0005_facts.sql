@@ -21,6 +21,7 @@ create table reports (
     workspace_id uuid not null,
     id uuid not null,
     mailbox_id uuid not null,
+    -- Where it stands, or stood before it was filed: the folder as in mailbox_cursors.
     folder text not null,
     uidvalidity bigint not null,
     uid bigint not null,

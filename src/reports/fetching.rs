@@ -9,10 +9,13 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use chrono::{DateTime, Utc};
 
-use super::{context::Context, error::ReportsError};
+use super::{
+    context::Context,
+    error::ReportsError,
+    fate::{Decision, Fate},
+};
 use crate::{
     domain::id::{MailboxId, WorkspaceId},
-    keyring::sha256,
     mailbox::{Folder, Listed, MailboxError, Message, Session},
     store::{
         self, StoreError,
@@ -30,26 +33,15 @@ pub(super) struct Source<'a> {
     pub(super) context: &'a Context,
     pub(super) workspace: WorkspaceId,
     pub(super) mailbox: MailboxId,
-    pub(super) folder_name: &'a str,
+    /// The folder and its server.
+    pub(super) folder_url: &'a str,
     pub(super) folder: Folder,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn place(&self) -> Place<'a> {
-        Place { mailbox: self.mailbox, folder: self.folder_name, uidvalidity: self.folder.uidvalidity }
+        Place { mailbox: self.mailbox, folder: self.folder_url, uidvalidity: self.folder.uidvalidity }
     }
-}
-
-/// What became of a message.
-enum Fate {
-    Fetched(Vec<u8>),
-    TooLarge {
-        size_bytes: u64,
-    },
-    /// Somebody expunged it in the meantime.
-    Gone,
-    /// The server has it and did not hand it out.
-    Withheld(String),
 }
 
 /// Where the reader stands in the folder.
@@ -104,8 +96,11 @@ impl Fetcher {
             wanted.sort_by_key(|uid| (self.n_failures.get(uid).copied().unwrap_or(0), *uid));
             fault = fetch_apart(session, &wanted, &mut fates, source.context).await.err().map(ReportsError::from);
         }
-        fault = fault.or(self.weigh_failures(&fates));
-        let n_written = self.commit(source, &group, fates, now).await?;
+        for (uid, _) in fates.iter().filter(|(_, fate)| matches!(fate, Fate::Withheld(_))) {
+            *self.n_failures.entry(*uid).or_default() += 1;
+        }
+        let (n_written, withheld) = self.commit(source, &group, fates, now).await?;
+        let fault = fault.or(withheld);
         self.is_careful = fault.is_some();
         fault.map_or(Ok(Some(n_written)), Err)
     }
@@ -125,56 +120,30 @@ impl Fetcher {
         group
     }
 
-    /// Count what was withheld; an error if some of it is to be tried again.
-    fn weigh_failures(&mut self, fates: &BTreeMap<u32, Fate>) -> Option<ReportsError> {
-        let mut first = None;
-        for (uid, fate) in fates {
-            if let Fate::Withheld(words) = fate {
-                *self.n_failures.entry(*uid).or_default() += 1;
-                first.get_or_insert_with(|| ReportsError::Withheld { uid: *uid, words: words.clone() });
-            }
-        }
-        first
-    }
-
-    /// Write rows for what is decided, and the cursor up to the first message that isn't.
+    /// Write rows for what is decided, and the cursor up to the first message that isn't. Answers how many rows are new,
+    /// and what is to be tried again.
     async fn commit(
         &mut self,
         source: Source<'_>,
         group: &[Listed],
         mut fates: BTreeMap<u32, Fate>,
         now: DateTime<Utc>,
-    ) -> Result<usize, ReportsError> {
+    ) -> Result<(usize, Option<ReportsError>), ReportsError> {
         let others_come_through = fates.values().any(|fate| matches!(fate, Fate::Fetched(_)));
-        let (mut rows, mut passed, mut is_open) = (Vec::new(), None, false);
+        let (mut rows, mut passed, mut is_open, mut withheld) = (Vec::new(), None, false, None);
         for listed in group {
             let n_failures = self.n_failures.get(&listed.uid).copied().unwrap_or(0);
-            let row = match fates.remove(&listed.uid) {
-                Some(Fate::Withheld(words))
-                    if others_come_through && n_failures >= source.context.settings.max_tries =>
-                {
-                    Some(set_aside(*listed, format!("the server did not hand it out in {n_failures} tries: {words}")))
-                }
-                None | Some(Fate::Withheld(_)) => {
+            let enough = others_come_through && n_failures >= source.context.settings.max_tries;
+            match fates.remove(&listed.uid).map(|fate| fate.decide(*listed, enough, source.context)) {
+                Some(Decision::Row(row)) => rows.push(row),
+                Some(Decision::Pass) => {}
+                Some(Decision::TryAgain(words)) => {
+                    withheld.get_or_insert(ReportsError::Withheld { uid: listed.uid, words });
                     is_open = true;
-                    continue;
                 }
-                Some(Fate::Gone) => None,
-                Some(Fate::TooLarge { size_bytes }) => {
-                    let max = source.context.settings.max_message_bytes;
-                    let size = listed.size_bytes.max(u32::try_from(size_bytes).unwrap_or(u32::MAX));
-                    let reason = format!("it is larger than {max} bytes (reports.max_message_bytes)");
-                    Some(set_aside(Listed { size_bytes: size, ..*listed }, reason))
-                }
-                Some(Fate::Fetched(raw)) => Some(Found {
-                    uid: listed.uid,
-                    sha256: sha256(&raw),
-                    size_bytes: raw.len() as u64,
-                    raw: Some(raw),
-                    quarantined: None,
-                }),
-            };
-            rows.extend(row);
+                // The session was over before its turn came.
+                None => is_open = true,
+            }
             if !is_open {
                 passed = Some(listed.uid);
             }
@@ -187,17 +156,7 @@ impl Fetcher {
         if is_open {
             self.backlog.clear();
         }
-        Ok(n_written)
-    }
-}
-
-fn set_aside(listed: Listed, reason: String) -> Found {
-    Found {
-        uid: listed.uid,
-        sha256: sha256(&[]),
-        size_bytes: u64::from(listed.size_bytes),
-        raw: None,
-        quarantined: Some(reason),
+        Ok((n_written, withheld))
     }
 }
 
@@ -217,7 +176,7 @@ async fn write(
     let n_written = reports::insert(&mut transaction, source.workspace, source.place(), rows, now).await?;
     if let Some(last_uid) = passed {
         let to = Cursor { uidvalidity: source.folder.uidvalidity, last_uid };
-        let (workspace, folder) = (source.workspace, source.folder_name);
+        let (workspace, folder) = (source.workspace, source.folder_url);
         mailbox_reads::advance(&mut transaction, workspace, source.mailbox, folder, to, now).await?;
     }
     store::commit(transaction).await?;
@@ -227,7 +186,7 @@ async fn write(
 /// Up to which UID everything is committed; 0 in a folder whose UIDs were given anew.
 async fn last_uid(source: Source<'_>) -> Result<u32, StoreError> {
     let mut connection = source.context.store.acquire().await?;
-    let (workspace, folder) = (source.workspace, source.folder_name);
+    let (workspace, folder) = (source.workspace, source.folder_url);
     let cursor = mailbox_reads::cursor(&mut connection, workspace, source.mailbox, folder).await?;
     let same = cursor.filter(|cursor| cursor.uidvalidity == source.folder.uidvalidity);
     if cursor.is_some() && same.is_none() {

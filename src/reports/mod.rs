@@ -12,6 +12,7 @@
 mod attribution;
 mod context;
 mod error;
+mod fate;
 mod fetching;
 mod judgement;
 mod reader;

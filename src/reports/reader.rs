@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
 
 use super::{
     context::Context,
@@ -50,7 +51,11 @@ pub struct Reader {
     pub(super) context: Arc<Context>,
     pub(super) workspace: WorkspaceId,
     pub(super) mailbox: MailboxId,
+    /// Holds the lease; each reader has its own.
+    pub(super) holder: Uuid,
     pub(super) row: LeasedMailbox,
+    /// The folder and its server: what cursor and reports are kept under, so that those of another are not mistaken.
+    folder_url: String,
     session: Option<Session>,
     /// The folder as it was opened in this round.
     folder: Option<Folder>,
@@ -70,13 +75,16 @@ impl Reader {
         workspace: WorkspaceId,
         mailbox: MailboxId,
     ) -> Result<Option<Self>, StoreError> {
+        let holder = Uuid::now_v7();
         let mut connection = context.store.acquire().await?;
-        let leased = mailbox_reads::lease(&mut connection, workspace, mailbox, context.node, LEASE_SECONDS).await?;
+        let leased = mailbox_reads::lease(&mut connection, workspace, mailbox, holder, LEASE_SECONDS).await?;
         drop(connection);
         Ok(leased.map(|row| Self {
+            folder_url: format!("imap://{}@{}:{}/{}", row.username, row.host, row.port, row.folder),
             context,
             workspace,
             mailbox,
+            holder,
             row,
             session: None,
             folder: None,
@@ -131,7 +139,7 @@ impl Reader {
             context: &self.context,
             workspace: self.workspace,
             mailbox: self.mailbox,
-            folder_name: &self.row.folder,
+            folder_url: &self.folder_url,
             folder,
         };
         if !self.is_read {
@@ -142,7 +150,7 @@ impl Reader {
             let mut connection = self.context.store.acquire().await?;
             reports::give_up_filing_elsewhere(&mut connection, self.workspace, source.place(), now).await?;
         }
-        let n_reports = file(source, &self.row.filed_folder, session, now).await?;
+        let n_reports = file(source, &self.row, session, now).await?;
         Ok(if n_reports == 0 { Step::Idle } else { Step::Filed(n_reports) })
     }
 
@@ -214,14 +222,14 @@ impl Reader {
     pub async fn close(mut self) -> Result<(), StoreError> {
         self.rest().await;
         let mut connection = self.context.store.acquire().await?;
-        mailbox_reads::release(&mut connection, self.workspace, self.mailbox, self.context.node).await
+        mailbox_reads::release(&mut connection, self.workspace, self.mailbox, self.holder).await
     }
 }
 
 /// Move some of what is done with out of the folder. Answers how many.
 async fn file(
     source: Source<'_>,
-    filed_folder: &str,
+    row: &LeasedMailbox,
     session: &mut Session,
     now: DateTime<Utc>,
 ) -> Result<usize, ReportsError> {
@@ -234,8 +242,8 @@ async fn file(
     }
     let (ids, uids): (Vec<ReportId>, Vec<u32>) = unfiled.into_iter().unzip();
     // Moved to where it stands, a message would be new again, for ever.
-    if !is_same_folder(filed_folder, source.folder_name) {
-        session.file(&uids, filed_folder).await?;
+    if !is_same_folder(&row.filed_folder, &row.folder) {
+        session.file(&uids, &row.filed_folder).await?;
     }
     let mut connection = context.store.acquire().await?;
     reports::filed(&mut connection, source.workspace, &ids, now).await?;

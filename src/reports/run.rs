@@ -34,8 +34,7 @@ pub async fn run(context: Arc<Context>, mut shutdown: watch::Receiver<bool>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            // The guard that is awaited must be gone before the other arms await: this runs on several threads.
-            () = async { drop(shutdown.wait_for(|stop| *stop).await) } => break,
+            () = told_to_stop(&mut shutdown) => break,
             Some(done) = readers.join_next() => report_panic(done),
             _ = ticks.tick() => match take_on(&context).await {
                 Ok(taken) => {
@@ -51,6 +50,11 @@ pub async fn run(context: Arc<Context>, mut shutdown: watch::Receiver<bool>) {
     while let Some(done) = readers.join_next().await {
         report_panic(done);
     }
+}
+
+/// Also when whoever could tell is gone. The guard that was awaited is dropped in here: it can't change threads.
+async fn told_to_stop(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
 fn report_panic(done: Result<(), tokio::task::JoinError>) {
@@ -76,7 +80,7 @@ async fn keep(mut reader: Reader, rounds: Arc<Semaphore>, mut shutdown: watch::R
     let held = hold(&reader);
     // Every step can be dropped where it stands: what isn't committed is done again.
     tokio::select! {
-        _ = shutdown.wait_for(|stop| *stop) => {}
+        () = told_to_stop(&mut shutdown) => {}
         () = held => {}
         () = read(&mut reader, &rounds) => {}
     }
@@ -88,13 +92,14 @@ async fn keep(mut reader: Reader, rounds: Arc<Semaphore>, mut shutdown: watch::R
 /// Renews the lease until it is lost, or the mailbox was edited.
 fn hold(reader: &Reader) -> impl Future<Output = ()> + use<> {
     let context = Arc::clone(&reader.context);
-    let (workspace, mailbox, revision) = (reader.workspace, reader.mailbox, reader.row.revision);
+    let (workspace, mailbox) = (reader.workspace, reader.mailbox);
+    let (holder, revision) = (reader.holder, reader.row.revision);
     async move {
         loop {
             sleep(renewal()).await;
             let renewed = async {
                 let mut connection = context.store.acquire().await?;
-                mailbox_reads::renew(&mut connection, workspace, mailbox, context.node, revision, LEASE_SECONDS).await
+                mailbox_reads::renew(&mut connection, workspace, mailbox, holder, revision, LEASE_SECONDS).await
             };
             // While Postgres is away nobody else can take the lease either.
             if matches!(renewed.await, Ok(false)) {

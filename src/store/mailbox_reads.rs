@@ -5,10 +5,11 @@
 //! creating and editing mailboxes (`mailboxes`), the reports themselves (`reports`).
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::{Connection, StoreError};
 use crate::{
-    domain::id::{MailboxId, NodeId, WorkspaceId},
+    domain::id::{MailboxId, WorkspaceId},
     keyring::Sealed,
 };
 
@@ -68,12 +69,13 @@ pub async fn due(
     Ok(rows.into_iter().map(|row| (WorkspaceId(row.workspace_id), MailboxId(row.id))).collect())
 }
 
-/// Take the lease of a mailbox, if it is still to be had.
+/// Take the lease of a mailbox, if it is still to be had. `holder` is the reader's own id: a node may have had another
+/// reader of the mailbox before.
 pub async fn lease(
     connection: &mut Connection,
     workspace: WorkspaceId,
     mailbox: MailboxId,
-    node: NodeId,
+    holder: Uuid,
     lease_seconds: f64,
 ) -> Result<Option<LeasedMailbox>, StoreError> {
     let row = sqlx::query!(
@@ -83,7 +85,7 @@ pub async fn lease(
                    filed_folder, poll_seconds, n_failures, revision",
         workspace.0,
         mailbox.0,
-        node.0,
+        holder,
         lease_seconds
     )
     .fetch_optional(connection)
@@ -113,13 +115,13 @@ pub async fn lease(
     }))
 }
 
-/// Prolong the lease. False when it is no longer this node's, or when the mailbox was edited, disabled or deleted since
+/// Prolong the lease. False when another reader has it, or when the mailbox was edited, disabled or deleted since
 /// the lease was taken: the reader stops then.
 pub async fn renew(
     connection: &mut Connection,
     workspace: WorkspaceId,
     mailbox: MailboxId,
-    node: NodeId,
+    holder: Uuid,
     revision: i64,
     lease_seconds: f64,
 ) -> Result<bool, StoreError> {
@@ -128,7 +130,7 @@ pub async fn renew(
          where workspace_id = $1 and id = $2 and lease_owner = $3 and enabled and revision = $4",
         workspace.0,
         mailbox.0,
-        node.0,
+        holder,
         revision,
         lease_seconds
     )
@@ -142,14 +144,14 @@ pub async fn release(
     connection: &mut Connection,
     workspace: WorkspaceId,
     mailbox: MailboxId,
-    node: NodeId,
+    holder: Uuid,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "update mailboxes set lease_owner = null, lease_until = null
          where workspace_id = $1 and id = $2 and lease_owner = $3",
         workspace.0,
         mailbox.0,
-        node.0
+        holder
     )
     .execute(connection)
     .await?;

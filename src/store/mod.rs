@@ -25,6 +25,8 @@ pub mod nodes;
 pub mod opt_outs;
 pub mod recipients;
 pub mod relays;
+pub mod moves;
+pub mod nodes;
 pub mod reports;
 pub mod rescues;
 pub mod retries;
@@ -94,7 +96,14 @@ impl Store {
 
     /// Open a transaction.
     pub async fn begin(&self) -> Result<Transaction, StoreError> {
-        Ok(self.pool.begin().await?)
+        // In a task of its own: sqlx 0.9 takes note of a transaction only once BEGIN was answered, so a future that is
+        // dropped before that would give the connection back with the transaction open, and whatever ran on it next
+        // would never be committed.
+        let pool = self.pool.clone();
+        match tokio::spawn(async move { pool.begin().await }).await {
+            Ok(begun) => Ok(begun?),
+            Err(_) => Err(StoreError::Unavailable(sqlx::Error::WorkerCrashed)),
+        }
     }
 
     /// A connection outside of any transaction: each statement commits by itself.

@@ -16,7 +16,7 @@ use crate::domain::id::{DeliveryId, MailboxId, ReportId, WorkspaceId};
 pub struct Place<'a> {
     /// The mailbox.
     pub mailbox: MailboxId,
-    /// The folder in it.
+    /// The folder and its server, as a URL: another server's UIDs are not to be mistaken for these.
     pub folder: &'a str,
     /// Its UIDs' validity.
     pub uidvalidity: u32,
@@ -38,7 +38,8 @@ pub struct Found {
 }
 
 /// Write the rows of these messages, where they have none yet. A message whose bytes have a row from an earlier validity
-/// of the folder is the same message: that row then stands for it at its new place. Answers how many rows are new.
+/// of the folder, or from another folder, is the same message: that row then stands for it at its new place. Answers how
+/// many rows are new.
 pub async fn insert(
     connection: &mut Connection,
     workspace: WorkspaceId,
@@ -47,7 +48,7 @@ pub async fn insert(
     now: DateTime<Utc>,
 ) -> Result<usize, StoreError> {
     let mut found = found;
-    let known = known_from_before(connection, workspace, place, &found).await?;
+    let known = known_from_elsewhere(connection, workspace, place, &found).await?;
     if !known.is_empty() {
         let mut unknown = Vec::new();
         for one in found {
@@ -84,8 +85,8 @@ pub async fn insert(
     Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
 }
 
-/// Those of the hashes that a row of an earlier validity of the folder has: nearly always none.
-async fn known_from_before(
+/// Those of the hashes that a row of another place has: nearly always none.
+async fn known_from_elsewhere(
     connection: &mut Connection,
     workspace: WorkspaceId,
     place: Place<'_>,
@@ -93,7 +94,7 @@ async fn known_from_before(
 ) -> Result<HashSet<Vec<u8>>, StoreError> {
     let hashes = sqlx::query_scalar!(
         "select sha256 from reports
-         where workspace_id = $1 and mailbox_id = $2 and sha256 = any($3) and folder = $4 and uidvalidity <> $5
+         where workspace_id = $1 and mailbox_id = $2 and sha256 = any($3) and (folder <> $4 or uidvalidity <> $5)
                and raw is not null",
         workspace.0,
         place.mailbox.0,
@@ -113,11 +114,11 @@ async fn recognise(
     found: &Found,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query!(
-        "update reports set uidvalidity = $4, uid = $5, filed_at = null
+        "update reports set folder = $3, uidvalidity = $4, uid = $5, filed_at = null
          where workspace_id = $1 and id = (
              select id from reports
-             where workspace_id = $1 and mailbox_id = $2 and sha256 = $6 and folder = $3 and uidvalidity <> $4
-                   and raw is not null
+             where workspace_id = $1 and mailbox_id = $2 and sha256 = $6 and raw is not null
+                   and (folder <> $3 or uidvalidity <> $4)
              order by id limit 1)
            and not exists (
              select from reports
@@ -146,7 +147,8 @@ pub struct Unread {
 }
 
 /// The oldest reports of a mailbox that are still to be read: those that nobody has tried yet, up to `limit` of them and
-/// some `max_bytes` of raw text; or one that was tried, which may be what ended the process, alone.
+/// some `max_bytes` of raw text; or one that was tried, which may be what ended the process, alone. Of those the one that
+/// was tried least comes first, so that a process which is killed again and again doesn't hit the same one each time.
 pub async fn unread(
     connection: &mut Connection,
     workspace: WorkspaceId,
@@ -158,11 +160,11 @@ pub async fn unread(
         r#"with open as (
              select id, n_tries, size_bytes from reports
              where workspace_id = $1 and mailbox_id = $2 and state = 'fetched'
-             order by least(n_tries, 1), id limit $3),
+             order by n_tries, id limit $3),
            fits as (
              select id, row_number() over w as place, min(n_tries) over () as fewest, n_tries,
                     sum(size_bytes) over w as n_bytes
-             from open window w as (order by least(n_tries, 1), id))
+             from open window w as (order by n_tries, id))
            select r.id, r.raw, r.n_tries from fits f join reports r on r.workspace_id = $1 and r.id = f.id
            where f.place = 1 or (f.n_tries = 0 and f.fewest = 0 and f.n_bytes <= $4::bigint)
            order by f.place"#,

@@ -9,6 +9,7 @@ mod database;
 pub mod engine;
 mod gate;
 pub mod postgres_line;
+pub mod imap_peer;
 pub mod process;
 pub mod smtp_peer;
 

@@ -1,0 +1,9 @@
+//! The mailbox reader, held to its promises on a real Postgres: by a scripted IMAP server that misbehaves when told to,
+//! and by Postfix and Dovecot.
+
+mod attribution;
+mod crashes;
+mod faults;
+mod health;
+mod scene;
+mod world;

@@ -1,0 +1,154 @@
+//! An IMAP server on loopback with folders in memory, which can be told to misbehave, and remembers what it was asked.
+//!
+//! ```ignore
+//! let peer = ImapPeer::start().await;
+//! let uid = peer.deliver("INBOX", b"Subject: hello\r\n\r\n");
+//! peer.behave(|ways| ways.withheld.insert(uid));
+//! ```
+
+#![allow(dead_code, reason = "a toolbox for every test; not every tool is in use at every time")]
+
+mod conversation;
+mod folders;
+
+pub use folders::Folder;
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex},
+};
+
+use tokio::{
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
+};
+
+/// Every user's password, and every user's access token.
+pub const PASSWORD: &str = "sec\"ret \\ 1";
+
+/// How the server departs from good behaviour.
+#[derive(Debug, Clone)]
+pub struct Ways {
+    /// Its first line, without the line end.
+    pub greeting: String,
+    /// What CAPABILITY names besides IMAP4rev1.
+    pub capabilities: Vec<&'static str>,
+    /// Connections are closed as soon as they are accepted.
+    pub is_down: bool,
+    /// Commands, by their name, that get this instead of their answer; `{tag}` stands for the tag. Empty: no answer ever.
+    pub answers: HashMap<&'static str, String>,
+    /// Messages that FETCH of bodies answers with NO.
+    pub withheld: HashSet<u32>,
+    /// Messages whose body ends the connection.
+    pub deadly: HashSet<u32>,
+    /// Sizes that are told wrongly.
+    pub told_sizes: HashMap<u32, u32>,
+    /// The connection ends once this command has been carried out, before its answer. Once.
+    pub cut_after: Option<&'static str>,
+    /// The connection ends when this command comes. Once.
+    pub cut_before: Option<&'static str>,
+    /// What moving and copying is refused with.
+    pub refuses_filing: Option<String>,
+    /// Bytes sent in the clear behind the answer to STARTTLS.
+    pub injects: Option<&'static str>,
+}
+
+impl Default for Ways {
+    fn default() -> Self {
+        Self {
+            greeting: "* OK ready".into(),
+            capabilities: vec!["MOVE", "UIDPLUS"],
+            is_down: false,
+            answers: HashMap::new(),
+            withheld: HashSet::new(),
+            deadly: HashSet::new(),
+            told_sizes: HashMap::new(),
+            cut_after: None,
+            cut_before: None,
+            refuses_filing: None,
+            injects: None,
+        }
+    }
+}
+
+/// What all connections share.
+struct Shared {
+    ways: Mutex<Ways>,
+    folders: Mutex<HashMap<String, Folder>>,
+    asked: Mutex<Vec<String>>,
+}
+
+/// A server. Dropping it closes everything.
+pub struct ImapPeer {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    listener: JoinHandle<()>,
+}
+
+impl ImapPeer {
+    /// Listens on a free port of 127.0.0.1, with an empty INBOX.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let folders = HashMap::from([("INBOX".to_owned(), Folder::new(1000))]);
+        let shared = Arc::new(Shared { ways: Mutex::default(), folders: Mutex::new(folders), asked: Mutex::default() });
+        let listener = tokio::spawn(listen(listener, Arc::clone(&shared)));
+        Self { address, shared, listener }
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Behave so from now on.
+    pub fn behave<T>(&self, change: impl FnOnce(&mut Ways) -> T) -> T {
+        change(&mut self.shared.ways.lock().unwrap())
+    }
+
+    /// Put a message into a folder; its UID.
+    pub fn deliver(&self, folder: &str, raw: impl Into<Vec<u8>>) -> u32 {
+        self.folder(folder, |folder| folder.append(raw.into()))
+    }
+
+    /// Look at a folder, or change it; it is made when it isn't there.
+    pub fn folder<T>(&self, name: &str, act: impl FnOnce(&mut Folder) -> T) -> T {
+        act(self.shared.folders.lock().unwrap().entry(name.to_owned()).or_insert_with(|| Folder::new(2000)))
+    }
+
+    /// The raw messages of a folder; none if it isn't there.
+    pub fn messages(&self, folder: &str) -> Vec<Vec<u8>> {
+        let folders = self.shared.folders.lock().unwrap();
+        folders
+            .get(folder)
+            .map(|folder| folder.messages.iter().map(|kept| kept.raw.clone()).collect())
+            .unwrap_or_default()
+    }
+
+    /// The commands so far, without tags; of logins only the name.
+    pub fn asked(&self) -> Vec<String> {
+        self.shared.asked.lock().unwrap().clone()
+    }
+
+    /// How many commands so far began with this.
+    pub fn n_asked(&self, start: &str) -> usize {
+        self.asked().iter().filter(|command| command.starts_with(start)).count()
+    }
+}
+
+impl Drop for ImapPeer {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+async fn listen(listener: TcpListener, shared: Arc<Shared>) {
+    let mut conversations = JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        if !shared.ways.lock().unwrap().is_down {
+            conversations.spawn(conversation::hold(stream, Arc::clone(&shared)));
+        }
+    }
+}

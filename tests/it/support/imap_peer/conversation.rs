@@ -1,0 +1,223 @@
+//! One connection: commands in, answers out.
+
+use std::sync::Arc;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufStream},
+    net::TcpStream,
+};
+
+use super::{Folder, PASSWORD, Shared, Ways};
+use crate::support::smtp_peer::acceptor;
+
+trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Transport for T {}
+
+/// What follows from a command.
+enum Next {
+    Answer(Vec<u8>),
+    Close,
+    Silence,
+    StartTls(Vec<u8>),
+}
+
+struct Conversation {
+    shared: Arc<Shared>,
+    selected: Option<String>,
+}
+
+pub(super) async fn hold(stream: TcpStream, shared: Arc<Shared>) {
+    let mut stream: BufStream<Box<dyn Transport>> = BufStream::new(Box::new(stream));
+    let greeting = format!("{}\r\n", shared.ways.lock().unwrap().greeting);
+    let mut conversation = Conversation { shared, selected: None };
+    if write(&mut stream, greeting.as_bytes()).await.is_err() {
+        return;
+    }
+    while let Some(line) = read_line(&mut stream).await {
+        let Some((tag, command)) = line.split_once(' ') else { return };
+        let name = command_name(command);
+        let note = if name == "LOGIN" { name.clone() } else { command.to_owned() };
+        conversation.shared.asked.lock().unwrap().push(note);
+        if name == "AUTHENTICATE" {
+            let _ = write(&mut stream, b"+ \r\n").await;
+            let Some(answer) = read_line(&mut stream).await else { return };
+            let ok = conversation.check_sasl(command, &answer);
+            if !ok && command.contains("XOAUTH2") {
+                // The reason comes as a challenge, and is to be answered with nothing.
+                let _ = write(&mut stream, b"+ eyJzdGF0dXMiOiI0MDEifQ==\r\n").await;
+                assert_eq!(read_line(&mut stream).await.as_deref(), Some(""));
+            }
+            let words = if ok { "OK in" } else { "NO [AUTHENTICATIONFAILED] Invalid credentials" };
+            let _ = write(&mut stream, format!("{tag} {words}\r\n").as_bytes()).await;
+            continue;
+        }
+        match conversation.answer(tag, &name, command) {
+            Next::Answer(bytes) => {
+                if write(&mut stream, &bytes).await.is_err() || name == "LOGOUT" {
+                    return;
+                }
+            }
+            Next::Close => return,
+            Next::Silence => {}
+            Next::StartTls(bytes) => {
+                let _ = write(&mut stream, &bytes).await;
+                let Ok(protected) = acceptor("server.pem").accept(stream.into_inner()).await else { return };
+                stream = BufStream::new(Box::new(protected));
+            }
+        }
+    }
+}
+
+async fn write(stream: &mut BufStream<Box<dyn Transport>>, bytes: &[u8]) -> std::io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
+async fn read_line(stream: &mut BufStream<Box<dyn Transport>>) -> Option<String> {
+    let mut line = String::new();
+    let n_bytes = stream.read_line(&mut line).await.ok()?;
+    (n_bytes > 0).then(|| line.strip_suffix("\r\n").expect("a command ends in CR LF").to_owned())
+}
+
+/// `UID FETCH` and the like in two words.
+fn command_name(command: &str) -> String {
+    let words: Vec<&str> = command.split(' ').collect();
+    if words[0] == "UID" { words[..2].join(" ") } else { words[0].to_owned() }
+}
+
+impl Conversation {
+    fn answer(&mut self, tag: &str, name: &str, command: &str) -> Next {
+        let ways = self.shared.ways.lock().unwrap().clone();
+        if ways.cut_before.is_some_and(|cut| cut == name) {
+            self.shared.ways.lock().unwrap().cut_before = None;
+            return Next::Close;
+        }
+        if let Some(answer) = ways.answers.get(name) {
+            return if answer.is_empty() { Next::Silence } else { Next::Answer(answer.replace("{tag}", tag).into()) };
+        }
+        let arguments = command.get(name.len() + 1..).unwrap_or_default();
+        let next = match name {
+            "CAPABILITY" => {
+                let names = ways.capabilities.join(" ");
+                Next::Answer(format!("* CAPABILITY IMAP4rev1 {names}\r\n{tag} OK\r\n").into())
+            }
+            "STARTTLS" => Next::StartTls(format!("{tag} OK begin\r\n{}", ways.injects.unwrap_or_default()).into()),
+            "LOGIN" => {
+                let quoted = PASSWORD.replace('\\', "\\\\").replace('"', "\\\"");
+                let words =
+                    if arguments.ends_with(&format!(" \"{quoted}\"")) { "OK" } else { "NO Authentication failed." };
+                Next::Answer(format!("{tag} {words}\r\n").into())
+            }
+            "LOGOUT" => Next::Answer(format!("* BYE bye\r\n{tag} OK\r\n").into()),
+            "SELECT" | "EXAMINE" => self.open(tag, unquote(arguments)),
+            "CREATE" => {
+                let mut folders = self.shared.folders.lock().unwrap();
+                folders.entry(unquote(arguments).into()).or_insert_with(|| Folder::new(3000));
+                Next::Answer(format!("{tag} OK\r\n").into())
+            }
+            "UID FETCH" => self.fetch(tag, arguments, &ways),
+            "UID MOVE" | "UID COPY" => self.transfer(tag, arguments, name == "UID MOVE", &ways),
+            "UID STORE" => self.change(tag, arguments, |folder, places| {
+                places.iter().for_each(|place| folder.messages[*place].is_deleted = true);
+            }),
+            "UID EXPUNGE" => self.change(tag, arguments, |folder, places| {
+                let doomed: Vec<u32> = places.iter().map(|place| folder.messages[*place].uid).collect();
+                folder.messages.retain(|kept| !(kept.is_deleted && doomed.contains(&kept.uid)));
+            }),
+            _ => Next::Answer(format!("{tag} OK\r\n").into()),
+        };
+        if ways.cut_after.is_some_and(|cut| cut == name) {
+            self.shared.ways.lock().unwrap().cut_after = None;
+            return Next::Close;
+        }
+        next
+    }
+
+    fn check_sasl(&self, command: &str, answer: &str) -> bool {
+        let said = String::from_utf8(STANDARD.decode(answer).unwrap()).unwrap();
+        if command.ends_with("PLAIN") {
+            said.ends_with(&format!("\0{PASSWORD}"))
+        } else {
+            said.ends_with(&format!("\u{1}auth=Bearer {PASSWORD}\u{1}\u{1}"))
+        }
+    }
+
+    fn open(&mut self, tag: &str, name: &str) -> Next {
+        let folders = self.shared.folders.lock().unwrap();
+        let Some(folder) = folders.get(name) else {
+            return Next::Answer(format!("{tag} NO [NONEXISTENT] there is no {name}\r\n").into());
+        };
+        self.selected = Some(name.to_owned());
+        let answer = format!(
+            "* FLAGS (\\Seen \\Deleted)\r\n* {} EXISTS\r\n* OK [UIDVALIDITY {}] valid\r\n* OK [UIDNEXT {}] next\r\n\
+             {tag} OK [READ-WRITE] open\r\n",
+            folder.messages.len(),
+            folder.uidvalidity,
+            folder.uid_next
+        );
+        Next::Answer(answer.into())
+    }
+
+    fn fetch(&self, tag: &str, arguments: &str, ways: &Ways) -> Next {
+        let (set, items) = arguments.split_once(' ').unwrap();
+        let folders = self.shared.folders.lock().unwrap();
+        let folder = &folders[self.selected.as_ref().unwrap()];
+        let mut answer = Vec::new();
+        for place in folder.places(set) {
+            let (uid, raw) = (folder.messages[place].uid, &folder.messages[place].raw);
+            if items == "(UID RFC822.SIZE)" {
+                let size = ways.told_sizes.get(&uid).copied().unwrap_or(raw.len() as u32);
+                answer.extend(format!("* {} FETCH (UID {uid} RFC822.SIZE {size})\r\n", place + 1).bytes());
+                continue;
+            }
+            if ways.deadly.contains(&uid) {
+                return Next::Close;
+            }
+            if ways.withheld.contains(&uid) {
+                return Next::Answer(format!("{tag} NO [SERVERBUG] message {uid} is broken\r\n").into());
+            }
+            let limit = items.strip_prefix("(UID BODY.PEEK[]<0.").unwrap().strip_suffix(">)").unwrap();
+            let raw = &raw[..raw.len().min(limit.parse().unwrap())];
+            answer.extend(format!("* {} FETCH (UID {uid} BODY[]<0> {{{}}}\r\n", place + 1, raw.len()).bytes());
+            answer.extend_from_slice(raw);
+            answer.extend_from_slice(b" FLAGS ())\r\n");
+        }
+        answer.extend(format!("{tag} OK\r\n").bytes());
+        Next::Answer(answer)
+    }
+
+    fn transfer(&self, tag: &str, arguments: &str, moves: bool, ways: &Ways) -> Next {
+        let (set, target) = arguments.split_once(' ').unwrap();
+        if let Some(words) = &ways.refuses_filing {
+            return Next::Answer(format!("{tag} NO {words}\r\n").into());
+        }
+        let mut folders = self.shared.folders.lock().unwrap();
+        if !folders.contains_key(unquote(target)) {
+            return Next::Answer(format!("{tag} NO [TRYCREATE] there is no {target}\r\n").into());
+        }
+        let source = folders.get_mut(self.selected.as_ref().unwrap()).unwrap();
+        let kept: Vec<_> = source.places(set).iter().map(|place| source.messages[*place].clone()).collect();
+        if moves {
+            source.messages.retain(|one| kept.iter().all(|moved| moved.uid != one.uid));
+        }
+        let target = folders.get_mut(unquote(target)).unwrap();
+        for one in kept {
+            target.append(one.raw);
+        }
+        Next::Answer(format!("{tag} OK\r\n").into())
+    }
+
+    fn change(&self, tag: &str, arguments: &str, act: impl FnOnce(&mut Folder, Vec<usize>)) -> Next {
+        let set = arguments.split(' ').next().unwrap();
+        let mut folders = self.shared.folders.lock().unwrap();
+        let folder = folders.get_mut(self.selected.as_ref().unwrap()).unwrap();
+        let places = folder.places(set);
+        act(folder, places);
+        Next::Answer(format!("{tag} OK\r\n").into())
+    }
+}
+
+fn unquote(text: &str) -> &str {
+    text.trim_matches('"')
+}
