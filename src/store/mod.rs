@@ -25,8 +25,6 @@ pub mod nodes;
 pub mod opt_outs;
 pub mod recipients;
 pub mod relays;
-pub mod moves;
-pub mod nodes;
 pub mod reports;
 pub mod rescues;
 pub mod retries;

@@ -11,8 +11,6 @@ mod engine;
 mod inspection;
 mod ledger;
 mod readme;
-mod inspection;
-mod ledger;
 mod reports;
 mod smtp;
 mod store;

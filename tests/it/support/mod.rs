@@ -8,8 +8,8 @@ pub mod contract;
 mod database;
 pub mod engine;
 mod gate;
-pub mod postgres_line;
 pub mod imap_peer;
+pub mod postgres_line;
 pub mod process;
 pub mod smtp_peer;
 
