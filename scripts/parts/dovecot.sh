@@ -26,7 +26,7 @@ auth_username_format = %Ln
 mail_location = maildir:$world/mail/%u
 passdb {
   driver = static
-  args = nopassword=n password=$password
+  args = password=$password
 }
 userdb {
   driver = static

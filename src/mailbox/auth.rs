@@ -58,3 +58,47 @@ impl Authenticator for Once {
         self.0.take().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+    use crate::mailbox::{Limits, TlsMode, guard::Guard};
+
+    #[tokio::test]
+    async fn a_password_leaves_outside_tls_only_on_this_machine_or_when_that_is_said() {
+        for (is_private, allow_plaintext_auth) in [(false, false), (true, false), (false, true)] {
+            let (stream, mut server) = tokio::io::duplex(1000);
+            let settings = Settings {
+                host: "imap.example.org".into(),
+                port: 143,
+                tls: TlsMode::None,
+                extra_ca_pem: None,
+                auth: Auth::Login,
+                username: "u".into(),
+                secret: "secret".into(),
+                allow_plaintext_auth,
+                folder: "INBOX".into(),
+                filed_folder: "Postrider".into(),
+                limits: Limits::default(),
+            };
+            let login = tokio::spawn(async move {
+                log_in(&settings, Client::new(Guard::new(Box::new(stream))), is_private).await.map(drop)
+            });
+            let mut said = String::new();
+            if is_private || allow_plaintext_auth {
+                let mut buffer = [0; 100];
+                let n_bytes = server.read(&mut buffer).await.unwrap();
+                said.push_str(std::str::from_utf8(buffer.get(..n_bytes).unwrap()).unwrap());
+                assert!(!said.is_empty());
+                login.abort();
+            } else {
+                server.read_to_string(&mut said).await.unwrap();
+                assert_eq!(said, "");
+                assert!(matches!(login.await.unwrap(), Err(Cause::PlaintextAuth)));
+            }
+        }
+    }
+}

@@ -46,7 +46,7 @@ impl Session {
         let mut opened = Folder { uidvalidity: 0, uid_next: None, n_messages: 0, is_read_only: false };
         self.run(Stage::Folder, &format!("{command} {quoted}"), |response| match response {
             Response::MailboxData(MailboxDatum::Exists(n_messages)) => opened.n_messages = *n_messages,
-            Response::Data { outcome, .. } => match outcome.code {
+            Response::Data { outcome, .. } | Response::Done { outcome, .. } => match outcome.code {
                 Some(ResponseCode::UidValidity(value)) => uidvalidity = Some(value),
                 Some(ResponseCode::UidNext(value)) => opened.uid_next = Some(value),
                 Some(ResponseCode::ReadOnly) => opened.is_read_only = true,

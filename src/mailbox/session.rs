@@ -69,7 +69,7 @@ impl Session {
         let _ = timeout(Duration::from_secs(2), self.run(Stage::Folder, "LOGOUT", |_| ())).await;
     }
 
-    /// Run one command; `take` sees what the server answers before it is done.
+    /// Run one command; `take` sees every response to it, the last one too if it is OK.
     pub(super) async fn run(
         &mut self,
         stage: Stage,
@@ -90,10 +90,12 @@ impl Session {
             match response.parsed() {
                 Response::Done { tag: done, status, outcome } if *done == tag => {
                     let words = clip(outcome.information.as_deref().unwrap_or_default());
-                    return match status {
-                        Status::Ok => Ok(()),
-                        _ => Err(Cause::Refused(words)),
-                    };
+                    if *status != Status::Ok {
+                        return Err(Cause::Refused(words));
+                    }
+                    // Its code may say something too.
+                    take(response.parsed());
+                    return Ok(());
                 }
                 Response::Data { status: Status::Bye, outcome } => {
                     last_word = clip(outcome.information.as_deref().unwrap_or_default());

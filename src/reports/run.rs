@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::Utc;
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{Notify, Semaphore, watch},
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep},
 };
@@ -14,7 +14,10 @@ use super::{
     error::ReportsError,
     reader::{LEASE_SECONDS, Reader, Step, renewal},
 };
-use crate::store::{StoreError, mailbox_reads};
+use crate::store::{
+    StoreError,
+    mailbox_reads::{self, Renewal},
+};
 
 /// Between two looks for mailboxes that nobody reads.
 const SCAN: Duration = Duration::from_secs(1);
@@ -77,20 +80,21 @@ async fn take_on(context: &Arc<Context>) -> Result<Vec<Reader>, StoreError> {
 
 /// Read this mailbox for as long as it is this node's.
 async fn keep(mut reader: Reader, rounds: Arc<Semaphore>, mut shutdown: watch::Receiver<bool>) {
-    let held = hold(&reader);
+    let wanted = Arc::new(Notify::new());
+    let held = hold(&reader, Arc::clone(&wanted));
     // Every step can be dropped where it stands: what isn't committed is done again.
     tokio::select! {
         () = told_to_stop(&mut shutdown) => {}
         () = held => {}
-        () = read(&mut reader, &rounds) => {}
+        () = read(&mut reader, &rounds, &wanted) => {}
     }
     if let Err(error) = reader.close().await {
         tracing::debug!(%error, "the mailbox's lease could not be given back and runs out");
     }
 }
 
-/// Renews the lease until it is lost, or the mailbox was edited.
-fn hold(reader: &Reader) -> impl Future<Output = ()> + use<> {
+/// Renews the lease until it is lost, or the mailbox was edited; passes on that it is wanted.
+fn hold(reader: &Reader, wanted: Arc<Notify>) -> impl Future<Output = ()> + use<> {
     let context = Arc::clone(&reader.context);
     let (workspace, mailbox) = (reader.workspace, reader.mailbox);
     let (holder, revision) = (reader.holder, reader.row.revision);
@@ -102,15 +106,17 @@ fn hold(reader: &Reader) -> impl Future<Output = ()> + use<> {
                 mailbox_reads::renew(&mut connection, workspace, mailbox, holder, revision, LEASE_SECONDS).await
             };
             // While Postgres is away nobody else can take the lease either.
-            if matches!(renewed.await, Ok(false)) {
-                return;
+            match renewed.await {
+                Ok(Renewal::Lost) => return,
+                Ok(Renewal::Wanted) => wanted.notify_one(),
+                Ok(Renewal::Held) | Err(_) => {}
             }
         }
     }
 }
 
 /// Round after round; ends only with Postgres.
-async fn read(reader: &mut Reader, rounds: &Semaphore) {
+async fn read(reader: &mut Reader, rounds: &Semaphore, wanted: &Notify) {
     loop {
         let Ok(permit) = rounds.acquire().await else { return };
         loop {
@@ -126,6 +132,9 @@ async fn read(reader: &mut Reader, rounds: &Semaphore) {
         if reader.row.poll_seconds > KEPT_SECONDS {
             reader.rest().await;
         }
-        sleep(reader.wait().to_std().unwrap_or(SCAN)).await;
+        tokio::select! {
+            () = sleep(reader.wait().to_std().unwrap_or(SCAN)) => {}
+            () = wanted.notified() => {}
+        }
     }
 }

@@ -115,8 +115,18 @@ pub async fn lease(
     }))
 }
 
-/// Prolong the lease. False when another reader has it, or when the mailbox was edited, disabled or deleted since
-/// the lease was taken: the reader stops then.
+/// What prolonging a lease came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// The lease holds.
+    Held,
+    /// It holds, and somebody wants the mailbox to be read at once.
+    Wanted,
+    /// Another reader has it, or the mailbox was edited, disabled or deleted since it was taken: the reader stops.
+    Lost,
+}
+
+/// Prolong the lease.
 pub async fn renew(
     connection: &mut Connection,
     workspace: WorkspaceId,
@@ -124,19 +134,24 @@ pub async fn renew(
     holder: Uuid,
     revision: i64,
     lease_seconds: f64,
-) -> Result<bool, StoreError> {
-    let done = sqlx::query!(
-        "update mailboxes set lease_until = clock_timestamp() + make_interval(secs => $5)
-         where workspace_id = $1 and id = $2 and lease_owner = $3 and enabled and revision = $4",
+) -> Result<Renewal, StoreError> {
+    let wanted = sqlx::query_scalar!(
+        r#"update mailboxes set lease_until = clock_timestamp() + make_interval(secs => $5)
+         where workspace_id = $1 and id = $2 and lease_owner = $3 and enabled and revision = $4
+         returning next_read_at is null as "wanted!""#,
         workspace.0,
         mailbox.0,
         holder,
         revision,
         lease_seconds
     )
-    .execute(connection)
+    .fetch_optional(connection)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(match wanted {
+        Some(true) => Renewal::Wanted,
+        Some(false) => Renewal::Held,
+        None => Renewal::Lost,
+    })
 }
 
 /// Give the lease back.

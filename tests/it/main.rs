@@ -10,6 +10,7 @@ mod embedded;
 mod engine;
 mod inspection;
 mod ledger;
+mod mailbox;
 mod readme;
 mod reports;
 mod smtp;

@@ -143,6 +143,28 @@ async fn the_loop_reads_what_arrives_follows_an_edit_and_gives_the_lease_back() 
     assert_eq!(mailbox_reads::due(&mut connection, later, 10).await.unwrap().len(), 1, "the lease was given back");
 }
 
+#[tokio::test]
+async fn a_reader_learns_with_its_next_renewal_that_it_is_wanted_or_no_longer_is() {
+    use mailbox_reads::Renewal;
+    let peer = ImapPeer::start().await;
+    let scene = Scene::new(&peer, &[]).await;
+    let (holder, other) = (uuid::Uuid::now_v7(), uuid::Uuid::now_v7());
+    let mut connection = scene.campaign.store.acquire().await.unwrap();
+    let (workspace, mailbox) = (scene.workspace(), scene.mailbox);
+    let leased = mailbox_reads::lease(&mut connection, workspace, mailbox, holder, 30.0).await.unwrap().unwrap();
+    for (change, holder, renewal) in [
+        ("update mailboxes set next_read_at = now() + interval '5 minutes'", holder, Renewal::Held),
+        ("update mailboxes set next_read_at = null", holder, Renewal::Wanted),
+        ("select 1", other, Renewal::Lost),
+        ("update mailboxes set enabled = false", holder, Renewal::Lost),
+        ("update mailboxes set enabled = true, revision = revision + 1", holder, Renewal::Lost),
+    ] {
+        sqlx::query(change).execute(scene.pool()).await.unwrap();
+        let got = mailbox_reads::renew(&mut connection, workspace, mailbox, holder, leased.revision, 30.0).await;
+        assert_eq!(got.unwrap(), renewal, "{change}");
+    }
+}
+
 /// Waits for a condition by asking again and again; the test's own time limit ends it.
 async fn until<F: Future<Output = bool>>(condition: impl Fn() -> F) {
     let waiting = async {
