@@ -32,6 +32,8 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// Requests by key.
     pub limits: Limits,
+    /// Authorities that relays and mailboxes may have besides the system's, in PEM.
+    pub extra_ca_pem: Option<String>,
 }
 
 /// Whose key it is.

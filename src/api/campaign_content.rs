@@ -90,7 +90,6 @@ pub enum Tracking {
     /// As the campaign has it.
     AsSet,
     /// Not at all: nobody may be counted.
-    #[allow(dead_code, reason = "test messages, which come next, are not tracked")]
     Off,
 }
 

@@ -178,7 +178,10 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Pro
 
 async fn work(endpoint: &Endpoint, call: &Call, key: Option<(&str, Vec<u8>)>) -> Result<Answer, Problem> {
     match &endpoint.handler {
-        Handler::Outside(handler) => handler(call).await,
+        Handler::Outside { handler, is_keyed } => match key.filter(|_| *is_keyed) {
+            None => handler(call).await,
+            Some((key, fingerprint)) => work_outside(handler(call), call, key, fingerprint).await,
+        },
         Handler::InTransaction(handler) => {
             let mut transaction = call.context.store.begin().await?;
             if let Some((key, fingerprint)) = &key {
@@ -195,6 +198,30 @@ async fn work(endpoint: &Endpoint, call: &Call, key: Option<(&str, Vec<u8>)>) ->
             Ok(answer)
         }
     }
+}
+
+/// Work under a key without a transaction around it. When the process dies meanwhile, the key stays reserved for a while.
+async fn work_outside(
+    work: impl Future<Output = Result<Answer, Problem>>,
+    call: &Call,
+    key: &str,
+    fingerprint: Vec<u8>,
+) -> Result<Answer, Problem> {
+    let mut transaction = call.context.store.begin().await?;
+    match idempotency::look(&mut transaction, call, key, &fingerprint).await? {
+        idempotency::Standing::Replay(answer) => return Ok(answer),
+        idempotency::Standing::New => {}
+    }
+    idempotency::reserve(&mut transaction, call, key, fingerprint.clone()).await?;
+    store::commit(transaction).await?;
+    let outcome = work.await;
+    let mut transaction = call.context.store.begin().await?;
+    match &outcome {
+        Ok(answer) => idempotency::keep(&mut transaction, call, key, fingerprint, answer).await?,
+        Err(_) => idempotency::release(&mut transaction, call, key).await?,
+    }
+    store::commit(transaction).await?;
+    outcome
 }
 
 fn show(answer: Answer) -> HttpResponse {

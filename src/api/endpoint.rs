@@ -57,7 +57,12 @@ pub enum Handler {
     /// Within one transaction, committed when the handler succeeds.
     InTransaction(InTransaction),
     /// Without one: what talks to a network must not hold a transaction meanwhile.
-    Outside(Outside),
+    Outside {
+        /// Its work.
+        handler: Outside,
+        /// Whether it takes an `Idempotency-Key`.
+        is_keyed: bool,
+    },
 }
 
 /// A route.
@@ -149,7 +154,15 @@ impl Endpoint {
             Box::pin(async move { handler(call).await })
         });
         let (method, access) = (Method::POST, Access::Scope(scope));
-        Self { method, path, access, body, time_limit, handler: Handler::Outside(boxed) }
+        Self { method, path, access, body, time_limit, handler: Handler::Outside { handler: boxed, is_keyed: false } }
+    }
+
+    /// A probe that takes an `Idempotency-Key`.
+    pub fn keyed(mut self) -> Self {
+        if let Handler::Outside { is_keyed, .. } = &mut self.handler {
+            *is_keyed = true;
+        }
+        self
     }
 
     /// For the operator's key.

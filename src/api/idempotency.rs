@@ -1,4 +1,7 @@
 //! `Idempotency-Key`: the first answer of a POST, kept in the transaction of its effect and given again to a repetition.
+//!
+//! What talks to a network has no such transaction: its key is reserved before and its answer kept behind, each in a
+//! transaction of its own.
 
 use actix_web::http::StatusCode;
 use chrono::TimeDelta;
@@ -17,6 +20,10 @@ use crate::{
 
 /// Longest key, in characters.
 const MAX_CHARACTERS: usize = 255;
+/// The status of what is reserved: the request still runs.
+const RUNNING: u16 = 0;
+/// After so long a reserved key is free again: its process has died. Longer than any request may take.
+const ABANDONED_SECONDS: i64 = 120;
 
 /// What the key says about this call.
 pub enum Standing {
@@ -50,16 +57,35 @@ pub async fn look(
 ) -> Result<Standing, Problem> {
     let workspace = call.caller.workspace();
     if !idempotency_keys::hold(connection, workspace, key).await? {
-        return Err(Problem::new(Kind::StillRunning, "The first request with this key is still running").retry_after(1));
+        return Err(still_running());
     }
     let since = call.now - TimeDelta::hours(i64::from(call.context.settings.api.idempotency_hours));
     match idempotency_keys::find(connection, workspace, key, since).await? {
         None => Ok(Standing::New),
+        Some(kept) if kept.status == RUNNING && call.now - kept.created_at > TimeDelta::seconds(ABANDONED_SECONDS) => {
+            Ok(Standing::New)
+        }
         Some(kept) if kept.fingerprint != fingerprint => {
             Err(Problem::new(Kind::IdempotencyMismatch, "This key was used for another request; use a new one"))
         }
+        Some(kept) if kept.status == RUNNING => Err(still_running()),
         Some(kept) => Ok(Standing::Replay(replay(kept))),
     }
+}
+
+fn still_running() -> Problem {
+    Problem::new(Kind::StillRunning, "The first request with this key is still running").retry_after(1)
+}
+
+/// Reserve a key that is new, before work that no transaction surrounds.
+pub async fn reserve(connection: &mut Connection, call: &Call, key: &str, fingerprint: Vec<u8>) -> Result<(), Problem> {
+    let kept = Kept { fingerprint, status: RUNNING, headers: Vec::new(), body: Vec::new(), created_at: call.now };
+    Ok(idempotency_keys::keep(connection, call.caller.workspace(), key, &kept).await?)
+}
+
+/// Give a reserved key back: nothing was done under it.
+pub async fn release(connection: &mut Connection, call: &Call, key: &str) -> Result<(), Problem> {
+    Ok(idempotency_keys::release(connection, call.caller.workspace(), key).await?)
 }
 
 fn replay(kept: Kept) -> Answer {
@@ -82,6 +108,7 @@ pub async fn keep(
         status: answer.status.as_u16(),
         headers: answer.headers.clone(),
         body: body.map(|body| serde_json::to_vec(body).unwrap_or_default()).unwrap_or_default(),
+        created_at: call.now,
     };
-    Ok(idempotency_keys::keep(connection, call.caller.workspace(), key, &kept, call.now).await?)
+    Ok(idempotency_keys::keep(connection, call.caller.workspace(), key, &kept).await?)
 }

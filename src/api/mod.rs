@@ -14,6 +14,7 @@ mod attributes;
 mod body;
 mod campaign_body;
 mod campaign_content;
+mod campaign_messages;
 mod campaign_moves;
 mod campaign_view;
 mod campaigns;
@@ -27,12 +28,14 @@ mod mailboxes;
 mod page;
 mod peer;
 mod previews;
+mod probes;
 mod rate;
 mod reader;
 mod recipient_bulk;
 mod recipients;
 mod relays;
 mod request_id;
+mod route;
 mod sample;
 mod scope;
 mod sender_domains;
@@ -69,8 +72,10 @@ pub fn endpoints() -> Vec<Endpoint> {
         sender_domains::endpoints(),
         relays::endpoints(),
         mailboxes::endpoints(),
+        probes::endpoints(),
         campaigns::endpoints(),
         campaign_moves::endpoints(),
+        campaign_messages::endpoints(),
         stats::endpoints(),
         deliveries::endpoints(),
     ]

@@ -94,7 +94,7 @@ impl Service {
         self.heartbeat.spawn(node::beat(store.clone(), self.node.clone(), every));
         tracing::info!(node = %self.node.id, %roles, key = keyring.fingerprint(), "this node runs");
 
-        self.begin_http(&settings, roles, listeners)?;
+        self.begin_http(&settings, roles, listeners, extra_ca_pem.clone())?;
         if roles.contains(Role::Dispatch) {
             self.begin_engine(&settings, extra_ca_pem.clone());
         }
@@ -143,7 +143,13 @@ impl Service {
     }
 
     /// The API and recipients' routes, on one listener or on one each.
-    fn begin_http(&mut self, settings: &Arc<Settings>, roles: &Roles, listeners: Listeners) -> anyhow::Result<()> {
+    fn begin_http(
+        &mut self,
+        settings: &Arc<Settings>,
+        roles: &Roles,
+        listeners: Listeners,
+        extra_ca_pem: Option<String>,
+    ) -> anyhow::Result<()> {
         let (store, keyring) = (self.ground.store.clone(), Arc::clone(&self.ground.keyring));
         let touched = if roles.contains(Role::Track) {
             let (context, waiting) = track::Context::new(store.clone(), Arc::clone(&keyring), &settings.tracking)?;
@@ -165,6 +171,7 @@ impl Service {
                 keyring: Arc::clone(&keyring),
                 settings: Arc::clone(settings),
                 limits: api::Limits::new(settings.api.requests_per_minute),
+                extra_ca_pem,
             })
         });
         // Recipients' routes go to their own listener where there is one, else to the API's.

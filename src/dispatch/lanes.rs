@@ -13,7 +13,6 @@ use std::{
 };
 
 use chrono::Utc;
-use secrecy::SecretString;
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{
@@ -27,7 +26,7 @@ use crate::{
     domain::id::{RelayId, WorkspaceId},
     keyring::Keyring,
     relay::{Candidate, RelaySettings, choose},
-    smtp::{Auth, Credentials, TlsMode},
+    smtp::Credentials,
     store::{Connection, StoreError, routes},
 };
 
@@ -226,36 +225,10 @@ impl Yard {
 
 /// The settings of a relay with its secret opened; else what is wrong.
 fn open_settings(keyring: &Keyring, route: &routes::Route) -> Result<RelaySettings, &'static str> {
-    let credentials = || -> Result<Credentials, &'static str> {
-        let username = route.username.clone().unwrap_or_default();
-        let secret = match &route.secret {
-            None => String::new(),
-            Some(sealed) => keyring
-                .open(&routes::Route::binding(route.relay), sealed)
-                .ok()
-                .and_then(|bytes| String::from_utf8(bytes).ok())
-                .ok_or("its secret does not open with this installation's keys")?,
-        };
-        Ok(Credentials { username, secret: SecretString::from(secret) })
-    };
-    Ok(RelaySettings {
-        host: route.host.clone(),
-        port: route.port,
-        tls: match route.tls.as_str() {
-            "none" => TlsMode::None,
-            "starttls" => TlsMode::StartTls,
-            "implicit" => TlsMode::Implicit,
-            _ => return Err("its kind of TLS is not known"),
-        },
-        auth: match route.auth.as_str() {
-            "none" => Auth::None,
-            "plain" => Auth::Plain(credentials()?),
-            "login" => Auth::Login(credentials()?),
-            "xoauth2" => Auth::XOAuth2(credentials()?),
-            _ => return Err("its kind of login is not known"),
-        },
-        allow_plaintext_auth: route.allow_plaintext_auth,
-    })
+    let secret = route.open_secret(keyring).map_err(|_| "its secret does not open with this installation's keys")?;
+    let credentials = Credentials { username: route.username.clone().unwrap_or_default(), secret: secret.into() };
+    let place = (route.host.as_str(), route.port);
+    RelaySettings::of_words(place, &route.tls, &route.auth, credentials, route.allow_plaintext_auth)
 }
 
 /// Open connections where they are wanted, until the end is asked for; then wait for those that are open, and cut off what

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     config,
     network::{NetworkPolicy, ResolveError, resolve},
-    smtp::{Auth, ConnectFailure, Phase, Session, Settings, Timeouts, TlsMode},
+    smtp::{Auth, ConnectFailure, Credentials, Phase, Session, Settings, Timeouts, TlsMode},
 };
 
 /// How many of a host's addresses are tried, one after the other.
@@ -28,6 +28,39 @@ pub struct RelaySettings {
     pub auth: Auth,
     /// Credentials may leave outside TLS.
     pub allow_plaintext_auth: bool,
+}
+
+impl RelaySettings {
+    /// Settings of a relay as it is stored, with words for TLS and login, and its secret opened.
+    ///
+    /// # Errors
+    /// Which word this version doesn't know.
+    pub fn of_words(
+        (host, port): (&str, u16),
+        tls: &str,
+        auth: &str,
+        credentials: Credentials,
+        allow_plaintext_auth: bool,
+    ) -> Result<Self, &'static str> {
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+            tls: match tls {
+                "none" => TlsMode::None,
+                "starttls" => TlsMode::StartTls,
+                "implicit" => TlsMode::Implicit,
+                _ => return Err("its kind of TLS is not known"),
+            },
+            auth: match auth {
+                "none" => Auth::None,
+                "plain" => Auth::Plain(credentials),
+                "login" => Auth::Login(credentials),
+                "xoauth2" => Auth::XOAuth2(credentials),
+                _ => return Err("its kind of login is not known"),
+            },
+            allow_plaintext_auth,
+        })
+    }
 }
 
 /// What all sessions have in common. Cheap to clone.
@@ -84,6 +117,13 @@ impl Connector {
     /// A connector of its parts.
     pub fn with(policy: NetworkPolicy, ehlo_name: impl Into<Arc<str>>, timeouts: Timeouts) -> Self {
         Self { policy: Arc::new(policy), ehlo_name: ehlo_name.into(), timeouts, extra_ca_pem: None }
+    }
+
+    /// Give no phase of a session longer than `limit`: for a person who waits for the answer.
+    #[must_use]
+    pub fn hurried(mut self, limit: Duration) -> Self {
+        self.timeouts = self.timeouts.at_most(limit);
+        self
     }
 
     /// Trust the certificates of this CA too, in PEM.

@@ -10,6 +10,8 @@ use crate::smtp::{Auth, ConnectFailure, Phase, Session, TlsMode};
 pub struct Probe {
     /// Whether a message could be submitted now.
     pub is_ok: bool,
+    /// All of it in a sentence.
+    pub summary: String,
     /// Each step, in order; only the last can have failed.
     pub steps: Vec<Step>,
 }
@@ -17,7 +19,7 @@ pub struct Probe {
 /// One step of a try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// `resolve`, `connect`, `greeting`, `ehlo`, `tls` or `auth`.
+    /// `resolve`, `connect`, `tls`, `greeting`, `ehlo`, `starttls` or `auth`.
     pub name: &'static str,
     /// Whether it went well.
     pub is_ok: bool,
@@ -37,10 +39,20 @@ pub async fn probe(connector: &Connector, relay: &RelaySettings) -> Probe {
     match connector.open(relay).await {
         Ok(session) => {
             let steps = describe(&session, relay);
+            let summary = format!(
+                "{}:{} takes messages: {}, {}",
+                relay.host,
+                relay.port,
+                protection(&session),
+                login(&relay.auth)
+            );
             session.quit().await;
-            Probe { is_ok: true, steps }
+            Probe { is_ok: true, summary, steps }
         }
-        Err(error) => Probe { is_ok: false, steps: failure(&error, relay) },
+        Err(error) => {
+            let summary = format!("{}:{} can't be used: {error}", relay.host, relay.port);
+            Probe { is_ok: false, summary, steps: failure(&error, relay) }
+        }
     }
 }
 
@@ -49,23 +61,35 @@ fn done(name: &'static str, text: impl Into<String>) -> Step {
 }
 
 fn describe(session: &Session, relay: &RelaySettings) -> Vec<Step> {
-    let mut steps = vec![
-        done("resolve", format!("{} is {}", relay.host, session.peer().ip())),
-        done("connect", format!("connected to {}", session.peer())),
-        done("greeting", session.greeting().to_string()),
-        done("ehlo", offers(session)),
-        match session.tls() {
-            Some(tls) => done("tls", format!("{} with {}, certificate verified", tls.version, tls.cipher)),
-            None => done("tls", "the session is not encrypted"),
-        },
-    ];
-    steps.push(match &relay.auth {
-        Auth::None => done("auth", "no login is set"),
-        Auth::Plain(who) | Auth::Login(who) | Auth::XOAuth2(who) => {
-            done("auth", format!("logged in as {}", who.username))
-        }
-    });
+    let seen = |phase: &Phase| match phase {
+        Phase::Connect => format!("connected to {}", session.peer()),
+        Phase::Greeting => session.greeting().to_string(),
+        Phase::Ehlo => offers(session),
+        Phase::Tls => protection(session),
+        _ => login(&relay.auth),
+    };
+    let mut steps = vec![done("resolve", format!("{} is {}", relay.host, session.peer().ip()))];
+    steps.extend(order(relay.tls).iter().map(|phase| done(name(*phase, relay.tls), seen(phase))));
     steps
+}
+
+fn protection(session: &Session) -> String {
+    match session.tls() {
+        Some(tls) => format!("{} with {}, certificate verified", tls.version, tls.cipher),
+        None => "not encrypted".into(),
+    }
+}
+
+fn login(auth: &Auth) -> String {
+    match auth {
+        Auth::None => "no login is set".into(),
+        Auth::Plain(who) | Auth::Login(who) | Auth::XOAuth2(who) => format!("logged in as {}", who.username),
+    }
+}
+
+/// What a step is called: TLS by how it is begun.
+fn name(phase: Phase, tls: TlsMode) -> &'static str {
+    if phase == Phase::Tls && tls == TlsMode::StartTls { "starttls" } else { phase.as_str() }
 }
 
 fn offers(session: &Session) -> String {
@@ -103,8 +127,8 @@ fn failure(error: &OpenError, relay: &RelaySettings) -> Vec<Step> {
         OpenError::Session(ConnectFailure { phase, .. }) => {
             let mut steps = vec![done("resolve", format!("{} was found", relay.host))];
             let reached = order(relay.tls).iter().take_while(|step| *step != phase);
-            steps.extend(reached.map(|step| done(step.as_str(), "done")));
-            steps.push(failed(phase.as_str(), error.to_string()));
+            steps.extend(reached.map(|step| done(name(*step, relay.tls), "done")));
+            steps.push(failed(name(*phase, relay.tls), error.to_string()));
             steps
         }
     }

@@ -143,6 +143,24 @@ impl Timeouts {
         }
     }
 
+    /// These limits, but none above `limit`.
+    pub fn at_most(&self, limit: Duration) -> Self {
+        Self {
+            connect: self.connect.min(limit),
+            greeting: self.greeting.min(limit),
+            ehlo: self.ehlo.min(limit),
+            tls: self.tls.min(limit),
+            auth: self.auth.min(limit),
+            rset: self.rset.min(limit),
+            mail: self.mail.min(limit),
+            rcpt: self.rcpt.min(limit),
+            data: self.data.min(limit),
+            body: self.body.min(limit),
+            dot: self.dot.min(limit),
+            quit: self.quit.min(limit),
+        }
+    }
+
     /// The same limit for every phase.
     pub fn all(limit: Duration) -> Self {
         Self {

@@ -13,12 +13,14 @@ use crate::{domain::id::WorkspaceId, keyring};
 pub struct Kept {
     /// SHA-256 of the request it answered.
     pub fingerprint: Vec<u8>,
-    /// HTTP status.
+    /// HTTP status; 0 while the request is still running.
     pub status: u16,
     /// Headers besides the general ones.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
+    /// When it was answered; while it runs, when it began.
+    pub created_at: DateTime<Utc>,
 }
 
 fn owner(workspace: Option<WorkspaceId>) -> Uuid {
@@ -40,7 +42,7 @@ pub async fn find(
     since: DateTime<Utc>,
 ) -> Result<Option<Kept>, StoreError> {
     let row = sqlx::query!(
-        "select fingerprint, status, headers, body from idempotency_keys
+        "select fingerprint, status, headers, body, created_at from idempotency_keys
          where workspace_id = $1 and key = $2 and created_at > $3",
         owner(workspace),
         key,
@@ -55,6 +57,7 @@ pub async fn find(
             headers: serde_json::from_value(row.headers)
                 .map_err(|_| StoreError::Corrupt("idempotency_keys.headers"))?,
             body: row.body,
+            created_at: row.created_at,
         })
     })
     .transpose()
@@ -66,7 +69,6 @@ pub async fn keep(
     workspace: Option<WorkspaceId>,
     key: &str,
     kept: &Kept,
-    now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into idempotency_keys (workspace_id, key, fingerprint, status, headers, body, created_at)
@@ -80,7 +82,19 @@ pub async fn keep(
         i16::try_from(kept.status).unwrap_or(i16::MAX),
         serde_json::to_value(&kept.headers).unwrap_or_default(),
         kept.body,
-        now
+        kept.created_at
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Forget what is kept under this key: the request that ran under it came to nothing.
+pub async fn release(connection: &mut Connection, workspace: Option<WorkspaceId>, key: &str) -> Result<(), StoreError> {
+    sqlx::query!(
+        "delete from idempotency_keys where workspace_id = $1 and key = $2 and status = 0",
+        owner(workspace),
+        key
     )
     .execute(connection)
     .await?;

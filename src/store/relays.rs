@@ -185,6 +185,32 @@ pub async fn update(connection: &mut Connection, workspace: WorkspaceId, relay: 
     .await?)
 }
 
+/// Note what a test of the relay came to, unless it was edited since `revision`. Not an edit: the revision stays.
+pub async fn note_test(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    id: RelayId,
+    revision: i64,
+    fault: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update relays
+         set health = case when $4::text is null then 'ok' else 'failing' end, checked_at = $5,
+             last_error = coalesce($4, last_error),
+             last_error_at = case when $4::text is null then last_error_at else $5 end
+         where workspace_id = $1 and id = $2 and revision = $3",
+        workspace.0,
+        id.0,
+        revision,
+        fault,
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Remove a relay. False: there was none.
 pub async fn delete(connection: &mut Connection, workspace: WorkspaceId, id: RelayId) -> Result<bool, StoreError> {
     let done = sqlx::query!("delete from relays where workspace_id = $1 and id = $2", workspace.0, id.0)

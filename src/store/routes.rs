@@ -3,6 +3,7 @@
 //! Not here: editing relays (`relays`), opening their secrets (`keyring`), which of them is used (`relay`).
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::{Connection, StoreError};
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
         id::{RelayId, WorkspaceId},
         throttle::Rate,
     },
-    keyring::Sealed,
+    keyring::{Keyring, KeyringError, Sealed},
 };
 
 /// An enabled relay.
@@ -49,43 +50,90 @@ impl Route {
     pub fn binding(relay: RelayId) -> String {
         format!("relays/{}/secret", relay.0)
     }
+
+    /// Its secret in the clear; empty where it has none.
+    ///
+    /// # Errors
+    /// It was not sealed for this relay by a key of this keyring.
+    pub fn open_secret(&self, keyring: &Keyring) -> Result<String, KeyringError> {
+        let Some(sealed) = &self.secret else { return Ok(String::new()) };
+        let secret = keyring.open(&Self::binding(self.relay), sealed)?;
+        String::from_utf8(secret).map_err(|_| KeyringError::Sealed)
+    }
+}
+
+struct Row {
+    id: Uuid,
+    revision: i64,
+    host: String,
+    port: i32,
+    tls: String,
+    auth: String,
+    username: Option<String>,
+    secret: Option<Vec<u8>>,
+    secret_key_id: Option<i16>,
+    allow_plaintext_auth: bool,
+    max_connections: i32,
+    messages_per_connection: i32,
+    rate_messages: Option<i32>,
+    rate_per_seconds: Option<i32>,
+    priority: i32,
+}
+
+impl TryFrom<Row> for Route {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let secret = match (row.secret, row.secret_key_id) {
+            (Some(bytes), Some(id)) => {
+                Some(Sealed { key_id: u8::try_from(id).map_err(|_| StoreError::Corrupt("relays.secret"))?, bytes })
+            }
+            _ => None,
+        };
+        Ok(Self {
+            relay: row.id.into(),
+            revision: row.revision,
+            host: row.host,
+            port: u16::try_from(row.port).map_err(|_| StoreError::Corrupt("relays.port"))?,
+            tls: row.tls,
+            auth: row.auth,
+            username: row.username,
+            secret,
+            allow_plaintext_auth: row.allow_plaintext_auth,
+            max_connections: u32::try_from(row.max_connections).unwrap_or(1),
+            messages_per_connection: u32::try_from(row.messages_per_connection).unwrap_or(1),
+            rate: Rate::from_columns(row.rate_messages, row.rate_per_seconds),
+            priority: row.priority,
+        })
+    }
+}
+
+/// Select relays as routes; `$1` is the workspace.
+macro_rules! routes {
+    ($tail:tt, $($parameter:expr),*) => {
+        sqlx::query_as!(
+            Row,
+            "select id, revision, host, port, tls, auth, username, secret, secret_key_id, allow_plaintext_auth,
+                    max_connections, messages_per_connection, rate_messages, rate_per_seconds, priority
+             from relays where workspace_id = $1 " + $tail,
+            $($parameter),*
+        )
+    };
 }
 
 /// The enabled relays of a workspace, by priority.
 pub async fn enabled(connection: &mut Connection, workspace: WorkspaceId) -> Result<Vec<Route>, StoreError> {
-    let rows = sqlx::query!(
-        "select id, revision, host, port, tls, auth, username, secret, secret_key_id, allow_plaintext_auth,
-                max_connections, messages_per_connection, rate_messages, rate_per_seconds, priority
-         from relays where workspace_id = $1 and enabled order by priority, id",
-        workspace.0
-    )
-    .fetch_all(connection)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            let secret = match (row.secret, row.secret_key_id) {
-                (Some(bytes), Some(id)) => {
-                    Some(Sealed { key_id: u8::try_from(id).map_err(|_| StoreError::Corrupt("relays.secret"))?, bytes })
-                }
-                _ => None,
-            };
-            Ok(Route {
-                relay: row.id.into(),
-                revision: row.revision,
-                host: row.host,
-                port: u16::try_from(row.port).map_err(|_| StoreError::Corrupt("relays.port"))?,
-                tls: row.tls,
-                auth: row.auth,
-                username: row.username,
-                secret,
-                allow_plaintext_auth: row.allow_plaintext_auth,
-                max_connections: u32::try_from(row.max_connections).unwrap_or(1),
-                messages_per_connection: u32::try_from(row.messages_per_connection).unwrap_or(1),
-                rate: Rate::from_columns(row.rate_messages, row.rate_per_seconds),
-                priority: row.priority,
-            })
-        })
-        .collect()
+    let rows = routes!("and enabled order by priority, id", workspace.0).fetch_all(connection).await?;
+    rows.into_iter().map(Route::try_from).collect()
+}
+
+/// One relay, be it enabled or not.
+pub async fn find(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    relay: RelayId,
+) -> Result<Option<Route>, StoreError> {
+    routes!("and id = $2", workspace.0, relay.0).fetch_optional(connection).await?.map(Route::try_from).transpose()
 }
 
 /// Note that the relay works, or why it fails. Not an edit: the revision stays.

@@ -81,6 +81,15 @@ pub async fn lock(
     Ok(sender_domains!("and id = $2 for update", workspace.0, id.0).fetch_optional(connection).await?)
 }
 
+/// Find the sender domain of this name (A-labels in lower case).
+pub async fn find_by_name(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    domain: &str,
+) -> Result<Option<SenderDomain>, StoreError> {
+    Ok(sender_domains!("and domain = $2", workspace.0, domain).fetch_optional(connection).await?)
+}
+
 /// Find the sender domain of this name (A-labels in lower case), so held that it can't be removed meanwhile.
 pub async fn hold(
     connection: &mut Connection,

@@ -1,10 +1,12 @@
 //! The API as a marketing app meets it: one file a noun, and what holds for every route.
 
+mod campaign_messages;
 mod campaign_moves;
 mod campaigns;
 mod ground;
 mod lists;
 mod mailboxes;
+mod probes;
 mod recipients;
 mod relays;
 mod scene;

@@ -143,6 +143,7 @@ fn serve(
         keyring: Arc::clone(keyring),
         settings: Arc::clone(settings),
         limits: api::Limits::new(settings.api.requests_per_minute),
+        extra_ca_pem: None,
     });
     // On a thread of its own, with its own runtime: it ends with the process, so a test need not stop it.
     std::thread::spawn(move || {
