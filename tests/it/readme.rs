@@ -1,15 +1,26 @@
-//! The documents against the code: what they draw and name is there.
+//! The documents against the code: what they draw, name and promise is there, and the README's walk leads from nothing to
+//! statistics, run verbatim by bash.
 
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::Duration,
 };
 
 use postrider::{
     config::settings_table,
     domain::{campaign::CampaignState, delivery::DeliveryState},
 };
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::support::smtp_peer::{Action, Script, SmtpPeer};
+
+/// A walk takes seconds; one that takes so long has failed.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -188,6 +199,93 @@ fn decisions_are_numbered_without_gaps_and_listed() {
         assert!(list.contains(&format!("({name})")), "{name} is not listed in docs/adr/README.md");
         for part in ["## What it is about", "## What was decided", "## What it costs"] {
             assert!(text.contains(part), "{name} lacks {part}");
+        }
+    }
+}
+
+/// The `sh` blocks of the walk, one behind the other.
+fn walk() -> String {
+    marked("walk").split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_walk_leads_from_nothing_to_statistics_that_add_up() {
+    let script = Script::default().on_recipient(|recipient| match recipient {
+        "nobody@example.org" => Action::reply("550 5.1.1 User unknown"),
+        _ => Action::Proceed,
+    });
+    let relay = SmtpPeer::start(script).await;
+    let folder = tempfile::tempdir().unwrap();
+    // As root, the private Postgres runs as another user, who has to pass through.
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    let said = run(&walk(), folder.path(), relay.addr().port()).await;
+
+    let text = String::from_utf8_lossy(&said.stdout);
+    let complaints = String::from_utf8_lossy(&said.stderr);
+    let log = fs::read_to_string(folder.path().join("walk/postrider.log")).unwrap_or_default();
+    assert!(said.status.success(), "{}\n{text}\n{complaints}\n{log}", said.status);
+    let answers: Vec<Value> =
+        serde_json::Deserializer::from_str(&text).into_iter().map(|answer| answer.expect(&text)).collect();
+    let answer = |key: &str| {
+        answers.iter().find(|answer| answer.get(key).is_some()).unwrap_or_else(|| panic!("{key} in {text}"))
+    };
+
+    assert_eq!(answer("summary")["ok"], true, "{text}");
+    assert_eq!(answer("n_created")["n_created"], 3);
+    let stats = answer("audience");
+    assert_eq!(stats["state"], "sent");
+    assert_eq!(stats["audience"], 3);
+    let states = stats["states"].as_object().unwrap();
+    assert_eq!(states.values().map(|n| n.as_i64().unwrap()).sum::<i64>(), 3, "{stats}");
+    assert_eq!(states["accepted"], 2);
+    assert_eq!(stats["rejections"]["by_class"]["no_such_user"], 1);
+    let delivery = answer("attempts");
+    assert_eq!(delivery["state"], "rejected");
+    assert_eq!(delivery["attempts"][0]["code"], 550);
+    assert_eq!(delivery["attempts"][0]["text"], "User unknown");
+
+    let accepted = relay.accepted();
+    let mut recipients: Vec<&str> = accepted.iter().map(|message| message.recipient()).collect();
+    recipients.sort_unstable();
+    assert_eq!(recipients, ["ann@example.com", "bob@example.net"]);
+    for message in &accepted {
+        assert!(message.header("Subject").unwrap().ends_with(", autumn is here"));
+        assert_eq!(message.header("List-Unsubscribe-Post").as_deref(), Some("List-Unsubscribe=One-Click"));
+    }
+}
+
+/// Run a script as a person would, in a folder of its own; only the variables that it asks for say where things are.
+async fn run(script: &str, folder: &Path, relay_port: u16) -> Output {
+    fs::write(folder.join("walk.sh"), script).unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_postrider"));
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = std::process::Command::new("bash");
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("POSTRIDER")) {
+        command.env_remove(name);
+    }
+    let child = command
+        // A walk that fails half-way must not leave its service running; before and between its commands stands nothing.
+        .args(["-euo", "pipefail", "-c", "trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT; . ./walk.sh"])
+        .current_dir(folder)
+        .env("PATH", format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap()))
+        .env("URL", format!("http://{free}"))
+        .env("RELAY_PORT", relay_port.to_string())
+        .env("WALK", folder.join("walk"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .expect("start bash");
+    let group = child.id();
+    let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
+    match timeout(PATIENCE, ended).await {
+        Ok(output) => output.unwrap().unwrap(),
+        Err(_) => {
+            // The group: bash, what it waits for, and the service.
+            let _ = std::process::Command::new("kill").args(["-TERM", "--", &format!("-{group}")]).status();
+            let log = fs::read_to_string(folder.join("walk/postrider.log")).unwrap_or_default();
+            panic!("the walk took longer than {PATIENCE:?}; the service said:\n{log}");
         }
     }
 }
