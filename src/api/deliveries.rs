@@ -18,13 +18,15 @@ use crate::{
     },
     store::{
         Connection, campaigns,
-        deliveries::{self, Attempt, Delivery, Happening},
+        deliveries::{self, Attempt, Delivery, Filter, Happening},
         recipients,
     },
 };
 
 /// Attempts and events that are shown of one delivery.
 const MAX_HISTORY: i64 = 1000;
+/// Deliveries that one page looks through for those that fit; a tenth of a second, or so.
+const MAX_SCANNED: i64 = 50_000;
 
 /// The routes of deliveries.
 pub fn endpoints() -> Vec<Endpoint> {
@@ -48,9 +50,17 @@ async fn page_of_campaign(call: &Call, connection: &mut Connection) -> Result<An
     let page = Page::read(call, &query, &format!("deliveries of {id} {state:?} {provider:?}"));
     query.finish(|| Some(()))?;
     let after = page.after::<Uuid>(0)?;
-    let rows = deliveries::page_of_campaign(connection, workspace, id, state, provider.as_deref(), after, page.fetch());
-    let rows = rows.await?;
-    Ok(Answer::ok(page.answer(call, rows, |delivery| vec![delivery.recipient_id.to_string()], show)))
+    let filter = Filter { state, provider: provider.as_deref() };
+    let rows =
+        deliveries::page_of_campaign(connection, workspace, id, filter, after, page.fetch(), MAX_SCANNED).await?;
+    let scan_end = if page.is_full(&rows) {
+        None
+    } else {
+        deliveries::scan_end(connection, workspace, id, after, MAX_SCANNED).await?
+    };
+    let keys = |delivery: &Delivery| vec![delivery.recipient_id.to_string()];
+    let rest = scan_end.map(|recipient| vec![recipient.to_string()]);
+    Ok(Answer::ok(page.answer_with_rest(call, rows, keys, show, rest)))
 }
 
 async fn page_of_recipient(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {

@@ -60,20 +60,36 @@ impl Page {
         })
     }
 
+    /// Whether these rows fill the page and another page follows.
+    pub fn is_full<T>(&self, rows: &[T]) -> bool {
+        i64::try_from(rows.len()).is_ok_and(|n| n > self.limit)
+    }
+
     /// The answer's body: at most `limit` rows, and the cursor of the last one if `rows` has more. `keys` are what
     /// [`Page::after`] will find.
     pub fn answer<T>(
         &self,
         call: &Call,
-        mut rows: Vec<T>,
+        rows: Vec<T>,
         keys: impl Fn(&T) -> Vec<String>,
         show: impl Fn(&T) -> Value,
     ) -> Value {
-        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let next = rows.last().filter(|_| more).map(|row| {
-            let payload = serde_json::to_vec(&keys(row)).unwrap_or_default();
+        self.answer_with_rest(call, rows, keys, show, None)
+    }
+
+    /// The same, where the search may have ended before the page was full: `rest` is then where it goes on.
+    pub fn answer_with_rest<T>(
+        &self,
+        call: &Call,
+        mut rows: Vec<T>,
+        keys: impl Fn(&T) -> Vec<String>,
+        show: impl Fn(&T) -> Value,
+        rest: Option<Vec<String>>,
+    ) -> Value {
+        let more = self.is_full(&rows);
+        rows.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
+        let next = rows.last().filter(|_| more).map(keys).or(rest).map(|keys| {
+            let payload = serde_json::to_vec(&keys).unwrap_or_default();
             token::sign_cursor(&call.context.keyring, &self.scope, &payload)
         });
         json!({"items": rows.iter().map(show).collect::<Vec<_>>(), "next_cursor": next})

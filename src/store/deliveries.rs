@@ -81,42 +81,76 @@ pub struct Happening {
     pub text: Option<String>,
 }
 
-/// Select deliveries; `$1` is the workspace.
+/// Select deliveries of this source; `$1` is the workspace.
 macro_rules! deliveries {
-    ($tail:tt, $($parameter:expr),*) => {
+    ($source:tt, $tail:tt, $($parameter:expr),*) => {
         sqlx::query_as!(
             Delivery,
-            "select id, campaign_id, recipient_id, address, provider, state, reason, reason_text, attempt, relay_id,
-                    first_attempt_at, attempt_at, due_at, updated_at
-             from deliveries where workspace_id = $1 " + $tail,
+            "select d.id, d.campaign_id, d.recipient_id, d.address, d.provider, d.state, d.reason, d.reason_text, d.attempt,
+                    d.relay_id, d.first_attempt_at, d.attempt_at, d.due_at, d.updated_at
+             from " + $source + " d where d.workspace_id = $1 " + $tail,
             $($parameter),*
         )
     };
 }
 
-/// A page of a campaign's deliveries in the order in which the audience was taken (that of recipients' ids), after the
-/// one of the recipient `after`; `state` and `provider` narrow it.
+/// What narrows a page of a campaign's deliveries.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter<'a> {
+    /// Stand in this state.
+    pub state: Option<&'a str>,
+    /// Go to this provider.
+    pub provider: Option<&'a str>,
+}
+
+/// A page of a campaign's deliveries in the order in which the audience was taken (that of recipients' ids), after the one
+/// of the recipient `after`. At most `n_scanned` are looked at for those that fit: no index has the states, because they
+/// change with every message. [`scan_end`] tells where the look ended.
 pub async fn page_of_campaign(
     connection: &mut Connection,
     workspace: WorkspaceId,
     campaign: CampaignId,
-    state: Option<&str>,
-    provider: Option<&str>,
+    filter: Filter<'_>,
     after: Option<Uuid>,
     limit: i64,
+    n_scanned: i64,
 ) -> Result<Vec<Delivery>, StoreError> {
     Ok(deliveries!(
-        "and campaign_id = $2 and ($3::text is null or state = $3) and ($4::text is null or provider = $4)
-           and recipient_id > coalesce($5, '00000000-0000-0000-0000-000000000000'::uuid)
-         order by recipient_id limit $6",
+        "(select * from deliveries where workspace_id = $1 and campaign_id = $2
+              and recipient_id > coalesce($5, '00000000-0000-0000-0000-000000000000'::uuid)
+          order by recipient_id limit $7)",
+        "and ($3::text is null or d.state = $3) and ($4::text is null or d.provider = $4)
+         order by d.recipient_id limit $6",
         workspace.0,
         campaign.0,
-        state,
-        provider,
+        filter.state,
+        filter.provider,
         after,
-        limit
+        limit,
+        n_scanned
     )
     .fetch_all(connection)
+    .await?)
+}
+
+/// The recipient of the last delivery that [`page_of_campaign`] looks at; none when there are fewer than `n_scanned`.
+pub async fn scan_end(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    after: Option<Uuid>,
+    n_scanned: i64,
+) -> Result<Option<Uuid>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        "select recipient_id from deliveries where workspace_id = $1 and campaign_id = $2
+             and recipient_id > coalesce($3, '00000000-0000-0000-0000-000000000000'::uuid)
+         order by recipient_id offset $4 limit 1",
+        workspace.0,
+        campaign.0,
+        after,
+        n_scanned.saturating_sub(1)
+    )
+    .fetch_optional(connection)
     .await?)
 }
 
@@ -130,9 +164,10 @@ pub async fn page_of_recipient(
     limit: i64,
 ) -> Result<Vec<Delivery>, StoreError> {
     Ok(deliveries!(
-        "and recipient_id = $2 and ($3::text is null or state = $3)
-           and id < coalesce($4, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
-         order by id desc limit $5",
+        "deliveries",
+        "and d.recipient_id = $2 and ($3::text is null or d.state = $3)
+           and d.id < coalesce($4, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+         order by d.id desc limit $5",
         workspace.0,
         recipient.0,
         state,
@@ -149,7 +184,7 @@ pub async fn find(
     workspace: WorkspaceId,
     id: DeliveryId,
 ) -> Result<Option<Delivery>, StoreError> {
-    Ok(deliveries!("and id = $2", workspace.0, id.0).fetch_optional(connection).await?)
+    Ok(deliveries!("deliveries", "and d.id = $2", workspace.0, id.0).fetch_optional(connection).await?)
 }
 
 /// The attempts at a delivery whose outcome is known, in their order; `limit` at most.

@@ -92,6 +92,28 @@ async fn the_ledger_is_paged_by_state_and_provider() {
 }
 
 #[tokio::test]
+async fn a_page_of_a_large_campaign_looks_only_so_far_and_goes_on_from_there() {
+    let (scene, path) = scene_after_submission().await;
+    // After the real ones, in the order of ids: fifty thousand accepted and one failed.
+    sqlx::query(
+        "insert into deliveries (workspace_id, id, campaign_id, recipient_id, state, provider, address, address_key, updated_at)
+         select $1, uuid_v7(), $2, ('ffffffff-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
+                case when n = 50001 then 'failed' else 'accepted' end, 'other', 'x@y.test', 'x@y.test', now()
+         from generate_series(1, 50001) as n",
+    )
+    .bind(scene.app.workspace.0)
+    .bind(campaign_of(&path).0)
+    .execute(scene.app.database.pool())
+    .await
+    .unwrap();
+    let first = scene.app.client.get(&format!("{path}/deliveries?state=failed")).await.expect(200);
+    assert_eq!(first.body["items"], json!([]));
+    let next = format!("{path}/deliveries?state=failed&cursor={}", first.text("/next_cursor"));
+    let second = scene.app.client.get(&next).await.expect(200);
+    assert_eq!((second.text("/items/0/state"), &second.body["next_cursor"]), ("failed".into(), &Value::Null));
+}
+
+#[tokio::test]
 async fn a_delivery_shows_every_attempt_and_event_in_order() {
     let (scene, path) = scene_after_submission().await;
     let of = async |state: &str| {
