@@ -79,6 +79,8 @@ pub async fn run(waiting: &mut Waiting, mut shutdown: watch::Receiver<bool>) {
         tell_dropped(&waiting.n_dropped);
         let written = write_until_done(&waiting.store, &mut batch, stop, &mut shutdown).await;
         if stop && (waiting.receiver.is_empty() || !written) {
+            // Where the routes have ended first, the word to end is still to come.
+            let _ = shutdown.wait_for(|stop| *stop).await;
             return;
         }
     }
