@@ -9,6 +9,7 @@ mod corpus;
 mod embedded;
 mod engine;
 mod inspection;
+mod journey;
 mod ledger;
 mod mailbox;
 mod readme;

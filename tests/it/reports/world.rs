@@ -1,6 +1,6 @@
 //! The reader on real servers: Postfix makes the reports, Dovecot keeps them.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use chrono::Utc;
 use postrider::{
@@ -13,32 +13,9 @@ use tokio::{
 };
 
 use super::scene::{Scene, hard};
-
-const VARIABLE: &str = "POSTRIDER_TEST_WORLD";
-
-/// Ports and words of the mail world that `make test` starts.
-struct World(HashMap<String, String>);
+use crate::support::world::World;
 
 impl World {
-    fn find() -> Self {
-        let path = std::env::var(VARIABLE).unwrap_or_else(|_| panic!("{VARIABLE} is not set: run `make test`"));
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path} ({VARIABLE}): {error}"));
-        let pairs = text.lines().filter_map(|line| line.strip_prefix("WORLD_")?.split_once('='));
-        Self(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
-    }
-
-    fn text(&self, name: &str) -> &str {
-        &self.0[name]
-    }
-
-    fn port(&self, name: &str) -> u16 {
-        self.0[name].parse().unwrap()
-    }
-
-    fn ca(&self) -> String {
-        std::fs::read_to_string(self.text("CA_FILE")).unwrap()
-    }
-
     /// A scene whose mailbox is one of Dovecot's that nobody else uses, read over TLS.
     async fn scene(&self, mailbox: &str, addresses: &[&str]) -> Scene {
         let scene = Scene::on(self.port("IMAPS_PORT"), mailbox, self.text("PASSWORD"), "implicit", addresses).await;
@@ -66,14 +43,6 @@ impl World {
             }
             assert!(reply.starts_with(['2', '3']), "{said}: {reply}");
         }
-    }
-
-    /// A session of another mail program.
-    async fn client(&self, mailbox: &str) -> async_imap::Session<TcpStream> {
-        let stream = TcpStream::connect((self.text("HOST"), self.port("IMAP_PORT"))).await.unwrap();
-        let mut client = async_imap::Client::new(stream);
-        client.read_response().await.unwrap();
-        client.login(mailbox, self.text("PASSWORD")).await.map_err(|(error, _)| error).unwrap()
     }
 }
 

@@ -99,8 +99,7 @@ impl TestApp {
         let url = serve(&store, &keyring, &settings, touch, waiting);
         let operator = caller::make(&keyring, None, "operator", Vec::new(), chrono::Utc::now()).unwrap();
         store::api_keys::insert(&mut store.acquire().await.unwrap(), &operator.key).await.unwrap();
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let operator_client = Client { url: url.clone(), key: Some(operator.text.clone()), http };
+        let operator_client = Client::new(&url, Some(&operator.text));
         let (workspace, client) = new_workspace(&operator_client).await;
         Self { database, store, keyring, operator_key: operator.text, workspace, client }
     }
@@ -112,7 +111,7 @@ impl TestApp {
 
     /// A client without any key.
     pub fn anonymous(&self) -> Client {
-        Client { key: None, ..self.client.clone() }
+        self.client.without_key()
     }
 
     /// Another tenant.
@@ -171,6 +170,22 @@ fn serve(
 }
 
 impl Client {
+    /// A client of the service at this URL.
+    pub fn new(url: &str, key: Option<&str>) -> Self {
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            // The service closes idle connections after five seconds; a request must not cross with that.
+            .pool_idle_timeout(Duration::from_secs(2))
+            .build()
+            .unwrap();
+        Self { url: url.to_owned(), key: key.map(str::to_owned), http }
+    }
+
+    /// The same client without a key.
+    pub fn without_key(&self) -> Self {
+        Self { key: None, ..self.clone() }
+    }
+
     /// The same client with another key.
     pub fn with_key(&self, key: &str) -> Self {
         Self { key: Some(key.to_owned()), ..self.clone() }

@@ -11,7 +11,9 @@ mod gate;
 pub mod imap_peer;
 pub mod postgres_line;
 pub mod process;
+pub mod service;
 pub mod smtp_peer;
+pub mod world;
 
 pub use database::TestDatabase;
 pub use gate::Gate;

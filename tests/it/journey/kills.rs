@@ -1,0 +1,120 @@
+//! kill -9 in mid-campaign: nobody is lost, and second copies are few, alike, and only of what was in doubt.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use super::shop::{Copies, Shop};
+use crate::support::{
+    engine::until,
+    service::Installation,
+    smtp_peer::{Action, Gate, Script, SmtpPeer, Step},
+};
+
+const N: usize = 1500;
+const N_CONNECTIONS: usize = 4;
+const DOUBT_WINDOW: usize = 4;
+
+/// Holds back every answer to a final dot from the one of this number on, until it is let go.
+#[derive(Clone)]
+struct Brake {
+    gate: Gate,
+    n_dots: Arc<AtomicUsize>,
+    at: Arc<AtomicUsize>,
+}
+
+impl Brake {
+    fn new() -> Self {
+        let gate = Gate::closed();
+        gate.open();
+        Self { gate, n_dots: Arc::default(), at: Arc::new(AtomicUsize::new(usize::MAX)) }
+    }
+
+    fn script(&self) -> Script {
+        let this = self.clone();
+        Script::default().at(Step::Dot, move |_| {
+            if this.n_dots.fetch_add(1, Ordering::Relaxed) + 1 == this.at.load(Ordering::Relaxed) {
+                this.gate.close();
+            }
+            Action::Hold(this.gate.clone())
+        })
+    }
+
+    fn pull_at(&self, n: usize) {
+        self.at.store(n, Ordering::Relaxed);
+    }
+
+    /// Whether so many connections wait for their answer.
+    fn holds(&self, n_connections: usize, peer: &SmtpPeer) -> bool {
+        let n_dots = self.n_dots.load(Ordering::Relaxed);
+        n_dots >= self.at.load(Ordering::Relaxed) && n_dots == peer.accepted().len() + n_connections
+    }
+
+    fn let_go(&self) {
+        self.gate.open();
+    }
+}
+
+/// A lease as short as they come, so that what a killed process held is free again soon.
+fn settings() -> String {
+    format!(
+        "dispatch.lease_seconds = 5\ndispatch.rescue_seconds = 1\ndispatch.unknown_resend_after_seconds = 1\n\
+         dispatch.batch_size = 50\ndispatch.doubt_window = {DOUBT_WINDOW}\n"
+    )
+}
+
+/// Kills the process of this installation again and again while it sends, starts it again, and holds it to the promise.
+async fn kill_again_and_again(installation: &Installation) {
+    let brake = Brake::new();
+    let peer = SmtpPeer::start(brake.script()).await;
+    let mut process = installation.serve().await;
+    let shop = Shop::with_recipients(installation, peer.addr(), N, N_CONNECTIONS as u32).await;
+    let campaign = shop.start().await;
+
+    let (mut n_kills, mut n_in_doubt) = (0, Vec::new());
+    // In full flow …
+    for n in [200, 400] {
+        peer.wait_for(n).await;
+        process.kill().await;
+        n_kills += 1;
+        process = installation.serve().await;
+    }
+    // … and with every connection waiting for an answer, which the relay then gives to nobody.
+    for n in [600, 800] {
+        let began_at = chrono::Utc::now();
+        brake.pull_at(n);
+        until("every connection waits with a full window", || async {
+            brake.holds(N_CONNECTIONS, &peer) && shop.n_in_flight(began_at).await >= N_CONNECTIONS * DOUBT_WINDOW
+        })
+        .await;
+        process.kill().await;
+        n_kills += 1;
+        n_in_doubt.push(shop.n_in_flight(began_at).await);
+        brake.let_go();
+        process = installation.serve().await;
+    }
+
+    shop.until_sent(&campaign).await;
+    let states = shop.checked_states(&campaign).await;
+    process.stop().await;
+    let copies = Copies::at(&peer);
+    let n_extra = copies.n_extra();
+    println!("{n_kills} kills, {n_extra} extra copies, in doubt at the last: {n_in_doubt:?}, {states:?}");
+    assert!(n_in_doubt.iter().all(|n| *n <= N_CONNECTIONS * DOUBT_WINDOW), "{n_in_doubt:?} were in doubt");
+    // Nobody was in doubt twice, so everybody is accounted for as accepted, and everybody got it.
+    assert_eq!(states.get("accepted"), Some(&(N as i64)), "{states:?}");
+    assert_eq!(copies.recipients().len(), N);
+    assert!(n_extra > 0, "the relay took what it was still given: this test would prove nothing");
+    assert!(n_extra <= n_kills * N_CONNECTIONS * DOUBT_WINDOW, "{n_extra} extra copies");
+}
+
+#[tokio::test]
+async fn a_process_killed_again_and_again_loses_nobody_and_repeats_only_what_was_in_doubt() {
+    kill_again_and_again(&Installation::new(&settings()).await).await;
+}
+
+#[tokio::test]
+async fn so_does_one_whose_private_postgres_is_left_behind_each_time() {
+    kill_again_and_again(&Installation::with_private_postgres(&settings())).await;
+}
