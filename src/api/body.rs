@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 
 use super::problem::{Fault, Kind, Problem};
 
+/// Faults that are told at once; a body made of nothing else must not fill the memory.
+pub const MAX_FAULTS: usize = 1000;
+
 /// For a body to arrive.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
@@ -82,6 +85,9 @@ fn depth(bytes: &[u8]) -> usize {
 fn find_nul(value: &Value, pointer: &mut String, faults: &mut Vec<Fault>) {
     const HINT: &str = "the control character U+0000 is not allowed";
     let length = pointer.len();
+    if faults.len() >= MAX_FAULTS {
+        return;
+    }
     match value {
         Value::String(text) if text.contains('\0') => {
             faults.push(Fault::at(pointer.clone(), "control_character", HINT));

@@ -64,8 +64,17 @@ async fn conduct(
     if let Some(key) = key {
         idempotency::check(key)?;
     }
-    let fingerprint =
-        key.map(|key| (key, idempotency::fingerprint(endpoint.method.as_str(), &request.uri().to_string(), &bytes)));
+    let fingerprint = key.map(|key| {
+        (
+            key,
+            idempotency::fingerprint(
+                &call.context.keyring,
+                endpoint.method.as_str(),
+                &request.uri().to_string(),
+                &bytes,
+            ),
+        )
+    });
     within(endpoint, work(endpoint, &call, fingerprint)).await
 }
 

@@ -11,7 +11,7 @@ use super::{
     problem::{Fault, Kind, Problem},
 };
 use crate::{
-    keyring,
+    keyring::{Keyring, Purpose},
     store::{
         Connection,
         idempotency_keys::{self, Kept},
@@ -42,10 +42,11 @@ pub fn check(key: &str) -> Result<(), Problem> {
     Err(Problem::validation(vec![Fault::of("Idempotency-Key", "bad_format", hint)]))
 }
 
-/// What identifies a request: method, path with query, body.
-pub fn fingerprint(method: &str, path: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("{method} {path}\n");
-    keyring::sha256(&[head.as_bytes(), body].concat()).to_vec()
+/// What identifies a request: method, path with query, body. Keyed, since a body may hold a password that could be guessed
+/// from a plain hash.
+pub fn fingerprint(keyring: &Keyring, method: &str, path: &str, body: &[u8]) -> Vec<u8> {
+    let parts = [method.as_bytes(), path.as_bytes(), body];
+    keyring.mac(keyring.signing_id(), Purpose::Request, &parts).map(Vec::from).unwrap_or_default()
 }
 
 /// Hold the key for the transaction and look for an answer.

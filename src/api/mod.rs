@@ -21,6 +21,7 @@ mod campaigns;
 mod conduct;
 mod content;
 mod deliveries;
+mod housekeeping;
 mod idempotency;
 mod listener;
 mod lists;
@@ -53,6 +54,7 @@ use actix_web::web;
 
 pub use call::Context;
 pub use endpoint::Endpoint;
+pub use housekeeping::keep_house;
 pub use listener::{serve, stand_in};
 pub use rate::Limits;
 pub use scope::SCOPES;

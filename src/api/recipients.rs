@@ -17,6 +17,7 @@ use crate::{
     store::{
         Connection,
         recipients::{self, Filter, Recipient},
+        suppressions,
     },
 };
 
@@ -140,6 +141,9 @@ async fn edit(call: &Call, connection: &mut Connection) -> Result<Answer, Proble
         return Err(exists(Some(&other)));
     }
     let attributes = merged(&there.attributes, &edit)?;
+    if address.key() != there.address_key {
+        suppressions::keep_opt_outs(connection, workspace, id, &there.address_key, call.now).await?;
+    }
     let recipient = recipients::update(connection, workspace, id, &address, &attributes, call.now)
         .await
         .map_err(|error| if error.violates(ADDRESS_KEY) { exists(None) } else { error.into() })?;
@@ -147,10 +151,10 @@ async fn edit(call: &Call, connection: &mut Connection) -> Result<Answer, Proble
 }
 
 async fn delete(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
-    let id = call.id("recipient_id", "recipient")?;
-    if !recipients::delete(connection, call.workspace()?, id).await? {
-        return Err(Problem::not_found("recipient"));
-    }
+    let (workspace, id) = (call.workspace()?, call.id("recipient_id", "recipient")?);
+    let there = recipients::lock(connection, workspace, id).await?.ok_or_else(|| Problem::not_found("recipient"))?;
+    suppressions::keep_opt_outs(connection, workspace, id, &there.address_key, call.now).await?;
+    recipients::delete(connection, workspace, id).await?;
     Ok(Answer::deleted())
 }
 

@@ -17,6 +17,7 @@ use crate::{
     store::{
         Connection, lists, recipients,
         subscriptions::{self, Consent, Of, Subscription},
+        suppressions,
     },
 };
 
@@ -94,7 +95,8 @@ async fn put(call: &Call, connection: &mut Connection) -> Result<Answer, Problem
     let consent = consent.and_then(|consent| read_consent(&consent, call.now));
     lists::find(connection, workspace, list).await?.ok_or_else(|| Problem::not_found("list"))?;
     // Held, so that a deletion meanwhile can't turn this into a fault of ours.
-    recipients::lock(connection, workspace, recipient).await?.ok_or_else(|| Problem::not_found("recipient"))?;
+    let person = recipients::lock(connection, workspace, recipient).await?;
+    let person = person.ok_or_else(|| Problem::not_found("recipient"))?;
     let state = reader.finish(|| state)?;
     let is_new = subscriptions::find(connection, workspace, list, recipient).await?.is_none();
     if state == "unsubscribed" {
@@ -105,6 +107,10 @@ async fn put(call: &Call, connection: &mut Connection) -> Result<Answer, Problem
         if !still.is_empty() {
             let detail = "This recipient unsubscribed; only a consent given after that brings them back";
             return Err(Problem::new(Kind::ConsentRequired, detail));
+        }
+        if let Some(consent) = &consent {
+            let key = &person.address_key;
+            suppressions::lift_opt_out(connection, workspace, key, list, consent.at).await?;
         }
     }
     let row = subscriptions::find(connection, workspace, list, recipient).await?;

@@ -174,6 +174,16 @@ impl Service {
                 extra_ca_pem,
             })
         });
+        if let Some(context) = &context {
+            let context = Arc::clone(context);
+            self.tasks.keep("housekeeping", move |shutdown| {
+                let context = Arc::clone(&context);
+                async move {
+                    api::keep_house(&context, shutdown).await;
+                    Ok::<_, Infallible>(())
+                }
+            });
+        }
         // Recipients' routes go to their own listener where there is one, else to the API's.
         let shared = touched.clone().filter(|_| listeners.public.is_none());
         if let Some(listener) = listeners.api {

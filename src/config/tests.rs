@@ -64,7 +64,7 @@ fn the_environment_goes_over_the_file_and_the_file_over_the_defaults() {
 #[test]
 fn every_fault_is_listed_with_its_key() {
     let found = faults_of(
-        "top = 1\n[server]\nlisten = \"nowhere\"\nlisen = \"x\"\npublic_url = \"ftp://x\"\ncors_origins = [1]\n\
+        "top = 1\n[server]\nlisten = \"nowhere\"\nlisen = \"x\"\npublic_url = \"ftp://x\"\ntrusted_proxies = [1]\n\
          [dispach]\nx = 1\n[dispatch]\nlease_seconds = 31\nbatch_size = \"many\"\n[retry]\nfirst_seconds = 100\n\
          max_seconds = 50\njitter = 2\n[log]\nformat = \"xml\"\nlevel = \"loud\"\n[network]\nallow = [\"10.0.0.1/8\"]\n\
          [keys]\nfile = \"a\\nb\"\n",
@@ -75,7 +75,7 @@ fn every_fault_is_listed_with_its_key() {
         ("server.listen", "such as 127.0.0.1:8025"),
         ("server.lisen", "did you mean server.listen?"),
         ("server.public_url", "is no base URL"),
-        ("server.cors_origins", "one item is a whole number"),
+        ("server.trusted_proxies", "one item is a whole number"),
         ("dispach", "did you mean [dispatch]?"),
         ("dispatch.lease_seconds", "31 is out of range: 5 to 30"),
         ("dispatch.batch_size", "must be a whole number, not text"),

@@ -57,6 +57,8 @@ pub enum Purpose {
     Cursor,
     /// The hash under which API keys are stored.
     ApiKey,
+    /// What identifies a repeated request; its body may hold a password.
+    Request,
 }
 
 impl Purpose {
@@ -67,6 +69,7 @@ impl Purpose {
             Self::Tracking => b"postrider tracking v1",
             Self::Cursor => b"postrider cursor v1",
             Self::ApiKey => b"postrider api key v1",
+            Self::Request => b"postrider request v1",
         }
     }
 }
@@ -82,7 +85,7 @@ pub struct Sealed {
 
 struct Key {
     id: u8,
-    mac: [hmac::Key; 5],
+    mac: [hmac::Key; 6],
     seal: LessSafeKey,
     fingerprint: String,
 }
@@ -226,6 +229,7 @@ impl Key {
                 mac(Purpose::Tracking)?,
                 mac(Purpose::Cursor)?,
                 mac(Purpose::ApiKey)?,
+                mac(Purpose::Request)?,
             ],
             seal: LessSafeKey::new(seal),
             fingerprint: print.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect(),

@@ -60,3 +60,21 @@ pub async fn sender(
     .await?;
     Ok(name.unwrap_or_default())
 }
+
+/// What identifies the address that a campaign's recipient was mailed at: known from the ledger, also when the recipient was
+/// deleted since.
+pub async fn address_key(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    recipient: RecipientId,
+) -> Result<Option<String>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        "select address_key from deliveries where workspace_id = $1 and campaign_id = $2 and recipient_id = $3",
+        workspace.0,
+        campaign.0,
+        recipient.0
+    )
+    .fetch_optional(connection)
+    .await?)
+}

@@ -12,7 +12,7 @@ use super::{
     changes::{self, Change},
 };
 use crate::domain::{
-    id::{ListId, SuppressionId, WorkspaceId},
+    id::{ListId, RecipientId, SuppressionId, WorkspaceId},
     suppression::SuppressionReason,
 };
 
@@ -195,4 +195,55 @@ pub async fn delete(
         .execute(connection)
         .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Lift what [`keep_opt_outs`] wrote for a list before `consent_at`: the recipient has consented again since.
+pub async fn lift_opt_out(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    address_key: &str,
+    list: ListId,
+    consent_at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "delete from suppressions
+         where workspace_id = $1 and address_key = $2 and list_id = $3 and reason = 'unsubscribe' and created_at < $4",
+        workspace.0,
+        address_key,
+        list.0,
+        consent_at
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Keep what a recipient said who is about to be deleted or to get another address: each list that was left becomes a
+/// suppression of the address on that list, so that an import can't bring it back.
+pub async fn keep_opt_outs(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    recipient: RecipientId,
+    address_key: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let lists = sqlx::query_scalar!(
+        "select list_id from subscriptions
+         where workspace_id = $1 and recipient_id = $2 and state = 'unsubscribed' order by list_id",
+        workspace.0,
+        recipient.0
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for list in lists {
+        let new = NewSuppression {
+            address_key,
+            list: Some(ListId(list)),
+            reason: SuppressionReason::Unsubscribe,
+            origin: serde_json::json!({"kind": "api", "note": "left this list before the recipient was deleted or moved"}),
+            expires_at: None,
+        };
+        add(connection, workspace, &new, now).await?;
+    }
+    Ok(())
 }

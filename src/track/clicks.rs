@@ -23,7 +23,7 @@ pub async fn answer(request: HttpRequest, context: web::Data<Context>, token: we
     let Ok(link) = Link::verify(&context.keyring, &token) else { return reply::not_found(&context, &request) };
     let url = match &link.url {
         Some(url) => Some(url.clone()),
-        None => match find(&context, &link).await {
+        None => match reply::in_time(find(&context, &link)).await {
             Ok(url) => url,
             Err(error) => return reply::unavailable(&context, &request, &error),
         },

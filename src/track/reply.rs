@@ -1,5 +1,7 @@
 //! How a page or a refusal is answered: pages for people, bare statuses for programs (the server makes problems of them).
 
+use std::time::Duration;
+
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     http::{StatusCode, header},
@@ -10,6 +12,14 @@ use crate::{
     render::page::{CONTENT_SECURITY_POLICY, Page},
     store::StoreError,
 };
+
+/// A 503 must come within five seconds, also from a Postgres that hangs.
+const TIME_LIMIT: Duration = Duration::from_millis(4500);
+
+/// Bound the time in which Postgres may keep a recipient waiting.
+pub async fn in_time<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(TIME_LIMIT, work).await.unwrap_or_else(|_| Err(StoreError::timed_out()))
+}
 
 /// Whether the request would rather have a page.
 pub fn wants_page(request: &HttpRequest) -> bool {

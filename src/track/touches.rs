@@ -4,7 +4,7 @@
 //! answered all the same and not counted, which the log says once a round.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -100,6 +100,7 @@ async fn write_until_done(
                 tracing::warn!(n = batch.len(), %error, "opens and clicks are lost: ending while Postgres is away");
                 return false;
             }
+            Err(StoreError::Collision(_)) if !stop => {}
             Err(error) if error.is_unavailable() => {
                 tracing::warn!(n = batch.len(), %error, "opens and clicks wait for Postgres");
                 if tokio::time::timeout(AWAY, shutdown.wait_for(|stop| *stop)).await.is_ok() {
@@ -117,7 +118,8 @@ async fn write_until_done(
 }
 
 async fn write(store: &Store, batch: &[Touch]) -> Result<(), StoreError> {
-    let mut by_workspace: HashMap<WorkspaceId, Vec<Touch>> = HashMap::new();
+    // In key order, so that two nodes can't hold what the other waits for.
+    let mut by_workspace: BTreeMap<WorkspaceId, Vec<Touch>> = BTreeMap::new();
     for touch in batch {
         by_workspace.entry(touch.workspace).or_default().push(*touch);
     }

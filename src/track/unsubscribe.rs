@@ -3,10 +3,13 @@
 //! One click ends every list of the campaign's audience to which the recipient is subscribed; the page also offers all mail
 //! of the workspace, which suppresses the address. RFC 8058: no redirect, no cookie, no login.
 
+use std::time::Duration;
+
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, http::header, web};
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::{
     context::Context,
@@ -29,11 +32,13 @@ use crate::{
 };
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
+/// For a body to arrive.
+const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// Show what will end.
 pub async fn page(request: HttpRequest, context: web::Data<Context>, token: web::Path<String>) -> HttpResponse {
     let Ok(token) = Unsubscribe::verify(&context.keyring, &token) else { return reply::not_found(&context, &request) };
-    match facts(&context, &token).await {
+    match reply::in_time(facts(&context, &token)).await {
         Ok(facts) => {
             let lists: Vec<&str> = facts.lists.iter().map(String::as_str).collect();
             let page = Page::Unsubscribe { sender: &facts.sender, address: &facts.address, lists: &lists };
@@ -72,10 +77,15 @@ pub async fn act(
     payload: web::Payload,
 ) -> HttpResponse {
     let Ok(token) = Unsubscribe::verify(&context.keyring, &token) else { return reply::not_found(&context, &request) };
-    let Some(body) = read(payload).await else { return HttpResponse::PayloadTooLarge().finish() };
+    let body = match timeout(BODY_TIME, read(payload)).await {
+        Ok(Some(body)) => body,
+        Ok(None) => return HttpResponse::PayloadTooLarge().finish(),
+        // The token is the proof: a body that never came acts as one click does.
+        Err(_) => Vec::new(),
+    };
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let form = form::parse(content_type.unwrap_or_default(), &body);
-    if let Err(error) = commit(&context, &token, form, Utc::now()).await {
+    if let Err(error) = reply::in_time(commit(&context, &token, form, Utc::now())).await {
         return reply::unavailable(&context, &request, &error);
     }
     if !reply::wants_page(&request) {
@@ -84,7 +94,7 @@ pub async fn act(
             .body("You are unsubscribed.\n");
     }
     // It is done; a page that can't be filled in any more must not say otherwise.
-    let facts = facts(&context, &token).await.unwrap_or_else(|_| Facts {
+    let facts = reply::in_time(facts(&context, &token)).await.unwrap_or_else(|_| Facts {
         sender: "The sender".to_owned(),
         address: "This address".to_owned(),
         lists: Vec::new(),
@@ -110,15 +120,24 @@ async fn commit(context: &Context, token: &Unsubscribe, form: Form, now: DateTim
     let (recipient, campaign) = (RecipientId(token.recipient), CampaignId(token.campaign));
     let by = if form.one_click { "one_click" } else { "page" };
     let mut transaction = context.store.begin().await?;
-    // Held, so that it can't be deleted between here and its subscriptions. One that was deleted gets no more mail anyway.
-    let Some(person) = recipients::lock(&mut transaction, workspace, recipient).await? else { return Ok(()) };
+    // Held, so that it can't be deleted between here and its subscriptions.
+    let person = recipients::lock(&mut transaction, workspace, recipient).await?;
+    let is_there = person.is_some();
+    let address_key = match person {
+        Some(person) => Some(person.address_key),
+        None => opt_outs::address_key(&mut transaction, workspace, campaign, recipient).await?,
+    };
+    // Neither the recipient nor a delivery: a trial message, which was sent to nobody on a list.
+    let Some(address_key) = address_key else { return Ok(()) };
     let lists = subscriptions::lists_of_audience(&mut transaction, workspace, campaign, recipient).await?;
     let ended =
         subscriptions::unsubscribe(&mut transaction, workspace, recipient, &lists, by, Some(campaign), now).await?;
     let mut suppressed = false;
-    if form.all {
+    // Where no list is left to leave (the recipient or the lists were deleted), only a suppression keeps the promise that an
+    // import can't bring the address back.
+    if form.all || !is_there || lists.is_empty() {
         let new = NewSuppression {
-            address_key: &person.address_key,
+            address_key: &address_key,
             list: None,
             reason: SuppressionReason::Unsubscribe,
             origin: json!({"kind": by}),

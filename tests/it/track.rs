@@ -236,3 +236,31 @@ async fn the_service_shows_its_contract_and_a_page_of_it() {
     let mut connection = app.store.acquire().await.unwrap();
     store::changes::horizon(&mut connection).await.unwrap();
 }
+
+#[tokio::test]
+async fn who_was_deleted_and_then_clicks_or_had_left_is_not_brought_back_by_an_import() {
+    let sent = Sent::new().await;
+    let client = &sent.app.client;
+    client.delete(&format!("/v1/recipients/{}", sent.recipient)).await.expect(204);
+    sent.app.anonymous().send_raw("POST", &sent.unsubscribe_path(), &[FORM], Vec::new()).await.expect(200);
+    let check = async |address: &str, list: Option<&str>| {
+        let mut body = json!({"addresses": [address]});
+        if let Some(list) = list {
+            body["list_id"] = list.into();
+        }
+        client.post("/v1/suppressions/check", body).await.expect(200).body["outcomes"][0]["suppressed"].clone()
+    };
+    assert_eq!(check("reader@x.org", None).await, true);
+
+    let other = client.post("/v1/recipients", json!({"address": "left@x.org"})).await.text("/id");
+    let path = format!("/v1/lists/{}/subscriptions/{other}", sent.list);
+    client.put(&path, json!({"state": "unsubscribed"})).await.expect(201);
+    client.delete(&format!("/v1/recipients/{other}")).await.expect(204);
+    assert_eq!(check("left@x.org", None).await, false);
+    assert_eq!(check("left@x.org", Some(&sent.list)).await, true);
+    let again = client.post("/v1/recipients", json!({"address": "left@x.org"})).await.text("/id");
+    let path = format!("/v1/lists/{}/subscriptions/{again}", sent.list);
+    let consent = json!({"state": "subscribed", "consent": {"source": "form"}});
+    client.put(&path, consent).await.expect(201);
+    assert_eq!(check("left@x.org", Some(&sent.list)).await, false, "a newer consent counts again");
+}

@@ -5,7 +5,10 @@
 use serde_json::{Map, Value};
 use std::{cell::RefCell, collections::HashSet, ops::RangeInclusive, rc::Rc, sync::LazyLock};
 
-use super::super::problem::{Fault, Problem};
+use super::super::{
+    body::MAX_FAULTS,
+    problem::{Fault, Problem},
+};
 
 /// A field of an edit.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,7 +54,12 @@ pub struct Reader<'a> {
     pub(super) place: Place,
     seen: RefCell<HashSet<&'static str>>,
     faults: Rc<RefCell<Vec<Fault>>>,
+    /// No more are kept: a body made of faults must not fill the memory.
+    max_faults: usize,
 }
+
+/// Faults of one element of a bulk request.
+const MAX_FAULTS_OF_ELEMENT: usize = 20;
 
 static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
@@ -63,13 +71,14 @@ impl<'a> Reader<'a> {
             faults.borrow_mut().push(Fault::at("", "wrong_type", "an object is expected"));
             &EMPTY
         });
-        Self { object, place: Place::Body(String::new()), seen: RefCell::default(), faults }
+        Self { object, place: Place::Body(String::new()), seen: RefCell::default(), faults, max_faults: MAX_FAULTS }
     }
 
     /// Stand on an element of a body that is judged by itself; `pointer` is where it stands.
     pub fn of_element(value: &'a Value, pointer: &str) -> Self {
         let mut reader = Self::of_body(value);
         reader.place = Place::Body(pointer.to_owned());
+        reader.max_faults = MAX_FAULTS_OF_ELEMENT;
         for fault in reader.faults.borrow_mut().iter_mut() {
             fault.pointer = Some(pointer.to_owned());
         }
@@ -78,7 +87,13 @@ impl<'a> Reader<'a> {
 
     /// Stand on a query whose parameters have been made strings of an object.
     pub fn of_query(query: &'a Map<String, Value>) -> Self {
-        Self { object: query, place: Place::Query, seen: RefCell::default(), faults: Rc::default() }
+        Self {
+            object: query,
+            place: Place::Query,
+            seen: RefCell::default(),
+            faults: Rc::default(),
+            max_faults: MAX_FAULTS,
+        }
     }
 
     fn fault(&self, name: &str, code: &'static str, hint: impl Into<String>) -> Fault {
@@ -89,10 +104,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn push(&self, fault: Fault) {
+        let mut faults = self.faults.borrow_mut();
+        if faults.len() < self.max_faults {
+            faults.push(fault);
+        }
+    }
+
     /// Note a fault of a field that only the caller can see.
     pub fn note(&self, name: &str, code: &'static str, hint: impl Into<String>) {
         let fault = self.fault(name, code, hint);
-        self.faults.borrow_mut().push(fault);
+        self.push(fault);
     }
 
     /// Note a fault at a pointer below where this reader stands.
@@ -101,18 +123,18 @@ impl<'a> Reader<'a> {
             Place::Body(pointer) => Fault::at(format!("{pointer}{below}"), code, hint),
             Place::Query => Fault::of(below, code, hint),
         };
-        self.faults.borrow_mut().push(fault);
+        self.push(fault);
     }
 
     /// Note a fault at this line of a field that is a template.
     pub fn note_line(&self, name: &str, code: &'static str, hint: impl Into<String>, line: u32) {
         let fault = self.fault(name, code, hint).line(usize::try_from(line).ok());
-        self.faults.borrow_mut().push(fault);
+        self.push(fault);
     }
 
     pub(super) fn note_value(&self, name: &str, code: &'static str, hint: impl Into<String>, value: &Value) {
         let fault = self.fault(name, code, hint).received(value);
-        self.faults.borrow_mut().push(fault);
+        self.push(fault);
     }
 
     /// Whether the field is there, be it null.
@@ -188,7 +210,13 @@ impl<'a> Reader<'a> {
             Place::Body(pointer) => Place::Body(format!("{pointer}/{}/{index}", escape(name))),
             Place::Query => Place::Query,
         };
-        Self { object: &EMPTY, place, seen: RefCell::default(), faults: Rc::clone(&self.faults) }
+        Self {
+            object: &EMPTY,
+            place,
+            seen: RefCell::default(),
+            faults: Rc::clone(&self.faults),
+            max_faults: self.max_faults,
+        }
     }
 
     /// A list of ids, each once.
@@ -221,7 +249,13 @@ impl<'a> Reader<'a> {
             Place::Body(pointer) => Place::Body(format!("{pointer}/{}", escape(name))),
             Place::Query => Place::Query,
         };
-        Some(Reader { object, place, seen: RefCell::default(), faults: Rc::clone(&self.faults) })
+        Some(Reader {
+            object,
+            place,
+            seen: RefCell::default(),
+            faults: Rc::clone(&self.faults),
+            max_faults: self.max_faults,
+        })
     }
 
     /// A reader of a list's element that is an object; its pointer is the element's. Call inside [`Reader::list`].
@@ -234,15 +268,22 @@ impl<'a> Reader<'a> {
             Place::Body(pointer) => Place::Body(pointer.clone()),
             Place::Query => Place::Query,
         };
-        Some(Reader { object, place, seen: RefCell::default(), faults: Rc::clone(&self.faults) })
+        Some(Reader {
+            object,
+            place,
+            seen: RefCell::default(),
+            faults: Rc::clone(&self.faults),
+            max_faults: self.max_faults,
+        })
     }
 
     /// Note every field that nobody asked for.
     pub fn close(&self) {
         let seen = self.seen.borrow();
-        for name in self.object.keys().filter(|name| !seen.contains(name.as_str())) {
-            let mut known: Vec<_> = seen.iter().copied().collect();
-            known.sort_unstable();
+        let mut known: Vec<_> = seen.iter().copied().collect();
+        known.sort_unstable();
+        let unknown = self.object.keys().filter(|name| !seen.contains(name.as_str()));
+        for name in unknown.take(self.max_faults) {
             let shown: String = name.chars().take(100).collect();
             self.note(&shown, "unknown_field", format!("known here: {}", known.join(", ")));
         }

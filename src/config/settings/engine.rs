@@ -8,8 +8,6 @@ use super::values::optional;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dispatch {
-    /// Connections to a relay that doesn't say its own number.
-    pub default_connections: u32,
     /// Deliveries in one batch.
     pub batch_size: u32,
     /// Life of a claim that isn't renewed, in seconds.

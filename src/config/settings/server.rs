@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::values::{
-    PublicUrl, database_url, optional, optional_secret, optional_socket_address, origins, path, socket_address,
+    PublicUrl, database_url, optional, optional_secret, optional_socket_address, path, socket_address,
 };
 use crate::{
     network::{Cidr, NetworkPolicy},
@@ -28,9 +28,6 @@ pub struct Server {
     pub public_url: Option<PublicUrl>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Cidr>,
-    /// Origins for CORS.
-    #[serde(deserialize_with = "origins")]
-    pub cors_origins: Vec<String>,
     /// Largest body, in bytes.
     pub max_body_bytes: usize,
     /// Largest body of a bulk request, in bytes.
@@ -136,6 +133,4 @@ pub struct Api {
     pub requests_per_minute: u32,
     /// Life of an `Idempotency-Key`, in hours.
     pub idempotency_hours: u32,
-    /// For a request's work in Postgres, in seconds.
-    pub statement_timeout_seconds: u64,
 }

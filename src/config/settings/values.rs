@@ -114,18 +114,6 @@ pub(super) fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf
     if text.is_empty() { Err(D::Error::custom("must name a folder")) } else { Ok(text.into()) }
 }
 
-/// Origins as browsers send them: scheme, host and port.
-pub(super) fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let origins = Vec::<String>::deserialize(deserializer)?;
-    for origin in &origins {
-        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")).unwrap_or_default();
-        if host.contains('/') || PublicUrl::try_from(origin.clone()).is_err() {
-            return Err(D::Error::custom(format!("`{origin}` is no origin such as https://app.example.com")));
-        }
-    }
-    Ok(origins)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

@@ -127,3 +127,14 @@ async fn a_path_that_is_not_there_and_a_method_it_does_not_have_are_problems() {
     app.client.get("/v1/lists?cursor=AAAA").await.expect(422);
     app.client.get("/v1/lists?colour=red").await.expect(422);
 }
+
+#[tokio::test]
+async fn a_body_made_of_faults_is_answered_with_a_thousand_of_them_at_most() {
+    let app = TestApp::start().await;
+    let unknown: serde_json::Map<_, _> = (0..3000).map(|n| (format!("f{n}"), json!(1))).collect();
+    let reply = app.client.post("/v1/lists", json!(unknown)).await.expect(422);
+    assert!(reply.body["errors"].as_array().unwrap().len() <= 1000);
+    let items = json!({"items": [unknown]});
+    let reply = app.client.post("/v1/recipients/bulk", items).await.expect(200);
+    assert!(reply.body["outcomes"][0]["errors"].as_array().unwrap().len() <= 20);
+}
