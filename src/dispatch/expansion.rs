@@ -7,8 +7,9 @@ use std::collections::HashSet;
 
 use chrono::Utc;
 
+use super::excuse::excuse;
 use crate::{
-    domain::id::{CampaignId, NodeId},
+    domain::id::{CampaignId, NodeId, WorkspaceId},
     store::{self, Connection, StoreError, expansions},
 };
 
@@ -35,15 +36,27 @@ impl Expansion {
         let mut has_more = false;
         for (workspace, campaign) in open {
             let n_recipients = if self.begun.insert(campaign) { batch_size } else { batch_size * STEP_BATCHES };
-            let (n_recipients, batch_size) =
-                (i64::try_from(n_recipients).unwrap_or(i64::MAX), i64::try_from(batch_size).unwrap_or(i64::MAX));
-            let mut transaction = store::begin_on(connection).await?;
-            let expanded =
-                expansions::step(&mut transaction, workspace, campaign, node, n_recipients, batch_size, Utc::now())
-                    .await?;
-            store::commit(transaction).await?;
-            has_more |= !expanded.done;
+            let expanded = expand(connection, workspace, campaign, node, n_recipients, batch_size).await;
+            has_more |= excuse("expansion", workspace, expanded)?.is_some_and(|is_done| !is_done);
         }
         Ok(has_more)
     }
+}
+
+/// One step of one campaign. Answers whether it was the last.
+async fn expand(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    node: NodeId,
+    n_recipients: usize,
+    batch_size: usize,
+) -> Result<bool, StoreError> {
+    let (n_recipients, batch_size) =
+        (i64::try_from(n_recipients).unwrap_or(i64::MAX), i64::try_from(batch_size).unwrap_or(i64::MAX));
+    let mut transaction = store::begin_on(connection).await?;
+    let expanded =
+        expansions::step(&mut transaction, workspace, campaign, node, n_recipients, batch_size, Utc::now()).await?;
+    store::commit(transaction).await?;
+    Ok(expanded.done)
 }

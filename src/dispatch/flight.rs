@@ -41,6 +41,10 @@ pub(super) struct Ready {
     pub(super) message: PreparedMessage,
 }
 
+/// A message whose transaction was cut short is tried again within this time at first, in seconds: most often it was the
+/// connection's fault and not its own.
+const CUT_SHORT_SECONDS: f64 = 5.0;
+
 /// How outcomes lead to further tries.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Policy {
@@ -93,6 +97,7 @@ impl Flight {
             started_at: self.begun_at,
             duration_ms: i32::try_from(elapsed).unwrap_or(i32::MAX),
             class: attempted.class,
+            was_unknown: claimed.state == DeliveryState::Unknown,
             next: self.next(attempted.outcome, policy, now, random),
             condemned: attempted.condemns,
         }
@@ -100,16 +105,23 @@ impl Flight {
 
     fn next(&self, outcome: Outcome, policy: Policy, now: DateTime<Utc>, random: f64) -> Option<Retry> {
         let (campaign, claimed) = (&self.work.claim.campaign, &self.work.claimed);
+        let was_unknown = claimed.state == DeliveryState::Unknown;
+        let later = |schedule: RetrySchedule| {
+            let n_attempts = u32::try_from(claimed.attempt.saturating_add(1)).unwrap_or(1);
+            let first = claimed.first_attempt_at.unwrap_or(self.begun_at);
+            schedule.after(n_attempts, first, campaign.content.paused_seconds, now, random)
+        };
         match outcome {
-            Outcome::Deferred => {
-                let n_attempts = u32::try_from(claimed.attempt.saturating_add(1)).unwrap_or(1);
-                let first = claimed.first_attempt_at.unwrap_or(self.begun_at);
-                Some(policy.retry.after(n_attempts, first, campaign.content.paused_seconds, now, random))
-            }
+            Outcome::Deferred => Some(later(policy.retry)),
             Outcome::Unknown => {
-                let was_resent = claimed.n_resends > 0 || claimed.state == DeliveryState::Unknown;
+                let was_resent = claimed.n_resends > 0 || was_unknown;
                 let may_resend = campaign.content.on_unknown == OnUnknown::RetryOnce && !was_resent;
                 Some(if may_resend { Retry::At(now + policy.resend_after) } else { Retry::Expire })
+            }
+            // It may be what kills the connections: it must not do so at once and for ever.
+            Outcome::NotSubmitted if was_unknown || self.written_at.is_some() => {
+                let first_seconds = policy.retry.first_seconds.min(CUT_SHORT_SECONDS);
+                Some(later(RetrySchedule { first_seconds, ..policy.retry }))
             }
             Outcome::Accepted | Outcome::Rejected | Outcome::NotSubmitted | Outcome::Suppressed => None,
         }

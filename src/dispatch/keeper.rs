@@ -8,12 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 
-use super::{lanes::Lanes, limits::Limits, link::Link, pulse::Pulse, rescue, scheduler, settings::Settings};
+use super::{
+    excuse::excuse, lanes::Lanes, limits::Limits, link::Link, pulse::Pulse, rescue, scheduler, settings::Settings,
+};
 use crate::{
-    domain::id::NodeId,
+    domain::id::{CampaignId, NodeId, WorkspaceId},
     store::{self, Connection, StoreError, changes, moves, retries, sweeps},
 };
 
@@ -40,6 +42,7 @@ pub(super) struct Keeper {
     pub(super) grouped: Arc<Notify>,
     pub(super) rescued_at: Option<Instant>,
     pub(super) forgot_at: Option<Instant>,
+    pub(super) bring_back_at: Option<Instant>,
 }
 
 impl Keeper {
@@ -52,7 +55,7 @@ impl Keeper {
         if scheduler::step(connection, Utc::now()).await? > 0 {
             self.started.notify_one();
         }
-        let mut has_more = self.regroup(connection).await?;
+        let mut has_more = self.bring_back(connection, node).await?;
         has_more |= sweep(connection, node).await?;
         for (workspace, campaign) in moves::finish_idle(connection, Utc::now()).await? {
             tracing::info!(%workspace, %campaign, "a campaign is sent");
@@ -73,29 +76,58 @@ impl Keeper {
         Ok(has_more)
     }
 
-    async fn regroup(&self, connection: &mut Connection) -> Result<bool, StoreError> {
+    /// Bring what is due back to work. Where that takes long (much is due in paused campaigns) it is done less often.
+    async fn bring_back(&mut self, connection: &mut Connection, node: NodeId) -> Result<bool, StoreError> {
+        let began = Instant::now();
+        if self.bring_back_at.is_some_and(|at| at > began) {
+            return Ok(false);
+        }
         let now = Utc::now();
         let mut has_more = false;
         for workspace in retries::workspaces_with_due(connection, now).await? {
-            let mut transaction = store::begin_on(connection).await?;
-            let n = retries::regroup(&mut transaction, workspace, REGROUP, self.settings.batch_size, now).await?;
-            store::commit(transaction).await?;
+            let brought = bring_back(connection, workspace, node, self.settings.batch_size, now).await;
+            let n = excuse("bring back", workspace, brought)?.unwrap_or(0);
             has_more |= i64::try_from(n).unwrap_or(0) >= REGROUP;
             if n > 0 {
                 self.grouped.notify_one();
             }
         }
+        self.bring_back_at = if has_more { None } else { began.checked_add(began.elapsed() * 11) };
         Ok(has_more)
     }
+}
+
+async fn bring_back(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    node: NodeId,
+    batch_size: usize,
+    now: DateTime<Utc>,
+) -> Result<usize, StoreError> {
+    let mut transaction = store::begin_on(connection).await?;
+    let n = retries::regroup(&mut transaction, workspace, REGROUP, batch_size, now).await?;
+    retries::end_stragglers(&mut transaction, workspace, node, REGROUP, now).await?;
+    store::commit(transaction).await?;
+    Ok(n)
 }
 
 async fn sweep(connection: &mut Connection, node: NodeId) -> Result<bool, StoreError> {
     let mut has_more = false;
     for (workspace, campaign) in sweeps::open_campaigns(connection).await? {
-        let mut transaction = store::begin_on(connection).await?;
-        let is_done = sweeps::step(&mut transaction, workspace, campaign, node, SWEEP, Utc::now()).await?;
-        store::commit(transaction).await?;
-        has_more |= !is_done;
+        let swept = sweep_one(connection, workspace, campaign, node).await;
+        has_more |= excuse("sweep", workspace, swept)?.is_some_and(|is_done| !is_done);
     }
     Ok(has_more)
+}
+
+async fn sweep_one(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    node: NodeId,
+) -> Result<bool, StoreError> {
+    let mut transaction = store::begin_on(connection).await?;
+    let is_done = sweeps::step(&mut transaction, workspace, campaign, node, SWEEP, Utc::now()).await?;
+    store::commit(transaction).await?;
+    Ok(is_done)
 }

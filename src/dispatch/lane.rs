@@ -40,6 +40,8 @@ pub(super) struct Lane {
     pub(super) counts: Counts,
     /// Who waits for a permit waits alone, and the others behind it.
     turn: tokio::sync::Mutex<()>,
+    /// No further connection is opened before.
+    no_more_until: Mutex<Option<Instant>>,
     is_closed: AtomicBool,
     closing: Notify,
 }
@@ -51,6 +53,8 @@ pub(super) struct Counts {
     pub(super) n_open: AtomicUsize,
     /// Being opened.
     pub(super) n_opening: AtomicUsize,
+    /// Open, and the relay has answered about a message.
+    pub(super) n_working: AtomicUsize,
     /// Open, with nothing to do.
     n_idle: AtomicUsize,
 }
@@ -108,6 +112,7 @@ impl Lane {
             has_news: AtomicBool::new(false),
             counts: Counts::default(),
             turn: tokio::sync::Mutex::new(()),
+            no_more_until: Mutex::new(None),
             is_closed: AtomicBool::new(false),
             closing: Notify::new(),
         }
@@ -170,6 +175,7 @@ impl Lane {
         let is_growing_enough = n_opening * 2 > n_open;
         !self.is_closed()
             && n_open < most
+            && self.may_grow(now)
             && !is_growing_enough
             && n(&self.counts.n_idle) == 0
             && self.desk.wait(self.relay, self.throttle.as_ref()).is_some_and(|wait| wait <= SOON)
@@ -187,17 +193,30 @@ impl Lane {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).readiness(now)
     }
 
-    /// The relay failed, for this reason.
+    /// A connection could not be opened, or broke before it was of any use. While others work that only means that the
+    /// relay wants no more of them for now; otherwise the relay is left alone.
     pub(super) fn fail(&self, backoff: Backoff, reason: String, random: f64) {
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        // Connections that fail together are one failure.
-        if let Readiness::Waiting(_) = health.readiness(Instant::now()) {
+        let now = Instant::now();
+        if self.counts.n_working.load(Ordering::Acquire) > 0 {
+            tracing::info!(relay = %self.relay, workspace = %self.workspace, reason,
+                           "a relay takes no further connection for now");
+            let pause = backoff.max.mul_f64(0.5 + random / 2.0);
+            *self.no_more_until.lock().unwrap_or_else(PoisonError::into_inner) = now.checked_add(pause);
             return;
         }
-        let delay = health.fail(backoff, reason, Instant::now(), random);
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        // Connections that fail together are one failure.
+        if let Readiness::Waiting(_) = health.readiness(now) {
+            return;
+        }
+        let delay = health.fail(backoff, reason, now, random);
         tracing::warn!(relay = %self.relay, workspace = %self.workspace, reason = health.reason(),
                        retry_seconds = delay.as_secs_f32(), "a relay fails; it is left alone for a while");
         self.has_news.store(true, Ordering::Release);
+    }
+
+    fn may_grow(&self, now: Instant) -> bool {
+        self.no_more_until.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|until| until <= now)
     }
 
     /// The relay works.

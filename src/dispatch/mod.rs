@@ -28,6 +28,7 @@ mod claims;
 mod compose;
 mod crew;
 mod desk;
+mod excuse;
 mod expansion;
 mod flight;
 mod gate;

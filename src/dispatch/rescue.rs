@@ -5,9 +5,9 @@
 
 use chrono::{TimeDelta, Utc};
 
-use super::{moment::Moment, pulse::Pulse, settings::Settings};
+use super::{excuse::excuse, moment::Moment, pulse::Pulse, settings::Settings};
 use crate::{
-    domain::id::NodeId,
+    domain::id::{NodeId, WorkspaceId},
     store::{self, Connection, StoreError, rescues},
 };
 
@@ -27,9 +27,8 @@ pub(super) async fn step(
     let grace = TimeDelta::from_std(settings.lease).unwrap_or(TimeDelta::seconds(30));
     let mut n_batches = 0;
     for workspace in rescues::workspaces_with_expired_leases(connection, grace).await? {
-        let mut transaction = store::begin_on(connection).await?;
-        let rescued = rescues::step(&mut transaction, workspace, node, settings.resend_after, MOST, Utc::now()).await?;
-        store::commit(transaction).await?;
+        let rescued = rescue(connection, workspace, node, settings.resend_after).await;
+        let Some(rescued) = excuse("rescue", workspace, rescued)? else { continue };
         if rescued.n_batches > 0 {
             tracing::warn!(%workspace, n_batches = rescued.n_batches, n_unknown = rescued.n_unknown,
                            "batches of a dead or stopped node were taken back");
@@ -37,4 +36,16 @@ pub(super) async fn step(
         n_batches += rescued.n_batches;
     }
     Ok(n_batches)
+}
+
+async fn rescue(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    node: NodeId,
+    resend_after: TimeDelta,
+) -> Result<rescues::Rescued, StoreError> {
+    let mut transaction = store::begin_on(connection).await?;
+    let rescued = rescues::step(&mut transaction, workspace, node, resend_after, MOST, Utc::now()).await?;
+    store::commit(transaction).await?;
+    Ok(rescued)
 }

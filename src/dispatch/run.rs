@@ -133,6 +133,7 @@ pub async fn run(context: Context, mut shutdown: watch::Receiver<bool>) {
         grouped: Arc::clone(&work),
         rescued_at: None,
         forgot_at: None,
+        bring_back_at: None,
     };
     let mut claims_link = link();
     let staff = {

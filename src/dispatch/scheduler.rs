@@ -4,6 +4,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::excuse::excuse;
 use crate::{
     domain::{
         campaign::{CampaignMove, CampaignState},
@@ -16,7 +17,8 @@ use crate::{
 pub(super) async fn step(connection: &mut Connection, now: DateTime<Utc>) -> Result<usize, StoreError> {
     let mut n_moved = 0;
     for (workspace, campaign) in moves::due_scheduled(connection, now).await? {
-        if start(connection, workspace, campaign, now).await? {
+        let started = start(connection, workspace, campaign, now).await;
+        if excuse("start", workspace, started)?.unwrap_or(false) {
             n_moved += 1;
         }
     }

@@ -147,7 +147,7 @@ async fn write(link: &mut Link, workspace: WorkspaceId, rows: Rows) {
         for n_tries in 1..=MAX_REFUSALS {
             let Err(error) = keep_trying(link, workspace, &row).await else { break };
             if n_tries == MAX_REFUSALS {
-                tracing::error!(%error, %workspace, %delivery, ?row, "an outcome can't be written; it will be listed as unknown");
+                tracing::error!(%error, %workspace, %delivery, "an outcome can't be written; it will be listed as unknown");
             }
             tokio::time::sleep(PAUSE).await;
         }

@@ -29,7 +29,7 @@ enum End {
     Done,
     /// It carried as much as one connection may.
     Retired,
-    /// It broke, after so many answers about messages.
+    /// It broke, after the fate of so many messages was decided over it.
     Broken { reason: String, n_answers: u64 },
 }
 
@@ -76,9 +76,10 @@ async fn fly(crew: &Crew, lane: &Lane, window: &Arc<Semaphore>, session: &mut Se
     let mut supplying = pin!(supply(crew, lane, window, &inlet, most));
     let mut dry = None;
     runway.is_dry = false;
-    let (mut n_answers, mut n_failures) = (0, 0);
+    let (mut n_answers, mut last_failure) = (0, None);
     let mut pipeline = Pipeline::new(session);
     let mut is_ending = false;
+    let mut working = None;
     loop {
         tokio::select! {
             biased;
@@ -95,15 +96,18 @@ async fn fly(crew: &Crew, lane: &Lane, window: &Arc<Semaphore>, session: &mut Se
             }
             step = advance(&mut pipeline, runway) => {
                 let Some((flight, outcome)) = step else { break };
-                if outcome.reply().is_some() {
-                    if n_answers == 0 {
+                let attempted = Attempted::from_session(&outcome);
+                // A relay that closes at every message, be it with a polite 421, is of no use.
+                if matches!(outcome, Outcome::Accepted { .. } | Outcome::Deferred { .. } | Outcome::Rejected { .. }) {
+                    if working.is_none() {
+                        working = Some(Counted::new(&lane.counts.n_working));
                         lane.work();
                     }
                     n_answers += 1;
                 } else {
-                    n_failures += 1;
+                    last_failure = Some(attempted.text.clone());
                 }
-                crew.settle(flight, Attempted::from_session(&outcome), tls.clone());
+                crew.settle(flight, attempted, tls.clone());
             }
             why = &mut supplying, if dry.is_none() => {
                 dry = Some(why);
@@ -114,8 +118,8 @@ async fn fly(crew: &Crew, lane: &Lane, window: &Arc<Semaphore>, session: &mut Se
     drop(pipeline);
     match (session.broken(), dry) {
         // A connection that the relay closed while there was nothing to do is no failure.
-        (Some(cause), _) if !runway.is_empty() || (n_answers == 0 && n_failures > 0) => {
-            End::Broken { reason: cause.to_string(), n_answers }
+        (Some(cause), _) if !runway.is_empty() || (n_answers == 0 && last_failure.is_some()) => {
+            End::Broken { reason: last_failure.unwrap_or_else(|| cause.to_string()), n_answers }
         }
         (None, Some(Dry::Retired)) if lane.desk.n_queued() > 0 => End::Retired,
         _ => End::Done,

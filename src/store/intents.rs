@@ -110,7 +110,8 @@ pub async fn commit(
 }
 
 /// Take back intents of which nobody knows whether they were committed (the connection to Postgres died meanwhile), and
-/// whose messages were not submitted: those that were committed go back to `queued` in their batch.
+/// whose messages were not submitted: those that were committed go back to `queued` (`unknown` stays `unknown`) in
+/// their batch.
 pub async fn revoke(
     connection: &mut Connection,
     workspace: WorkspaceId,
@@ -118,9 +119,12 @@ pub async fn revoke(
     intents: &[Intent],
     now: DateTime<Utc>,
 ) -> Result<usize, StoreError> {
+    // Whether the earlier attempt at an `unknown` was taken is still not known, and its resend isn't used up.
     let revoked: HashSet<DeliveryId> = sqlx::query_scalar!(
-        "update deliveries d set state = 'queued', updated_at = $5
-         from unnest($2::uuid[], $3::int[], $4::uuid[]) as x (id, attempt, batch_id)
+        "update deliveries d set updated_at = $5,
+             state = case when x.state = 'unknown' then 'unknown' else 'queued' end,
+             n_resends = d.n_resends - (x.state = 'unknown')::int
+         from unnest($2::uuid[], $3::int[], $4::uuid[], $6::text[]) as x (id, attempt, batch_id, state)
          where d.workspace_id = $1 and d.id = x.id and d.attempt = x.attempt + 1 and d.batch_id = x.batch_id
            and d.state = 'sending'
          returning d.id",
@@ -128,7 +132,8 @@ pub async fn revoke(
         &intents.iter().map(|intent| intent.delivery.0).collect::<Vec<_>>(),
         &intents.iter().map(|intent| intent.attempt_before).collect::<Vec<_>>(),
         &intents.iter().map(|intent| intent.batch.0).collect::<Vec<_>>(),
-        now
+        now,
+        &intents.iter().map(|intent| intent.state_before.as_str().to_owned()).collect::<Vec<_>>()
     )
     .fetch_all(&mut *connection)
     .await?
@@ -142,7 +147,11 @@ pub async fn revoke(
             provider: &intent.provider,
             relay: Some(intent.relay),
             from: Some(DeliveryState::Sending),
-            to: DeliveryState::Queued,
+            to: if intent.state_before == DeliveryState::Unknown {
+                DeliveryState::Unknown
+            } else {
+                DeliveryState::Queued
+            },
             class: "",
         };
         transitions.count(back, 1);

@@ -55,10 +55,14 @@ pub struct Settle {
     pub started_at: DateTime<Utc>,
     /// From MAIL FROM to the reply.
     pub duration_ms: i32,
+    /// The attempt was the resend of an `unknown`: if nothing of it was submitted it is `unknown` again, as before, and
+    /// its resend isn't used up.
+    pub was_unknown: bool,
     /// Bounce class of a rejection or deferral, else empty.
     pub class: &'static str,
     /// For `deferred`: what comes next. For `unknown`: `At` resends once then, `Expire` leaves it unknown.
-    /// For `not_submitted`: `At` waits in the due queue, `Expire` gives up; none keeps it in its batch.
+    /// For `not_submitted`: `At` waits in the due queue, `Expire` gives up; none keeps it in its batch (or, where it
+    /// was `unknown`, leaves it so).
     pub next: Option<Retry>,
     /// The reply condemns the address: suppress it in the workspace.
     pub condemned: bool,
@@ -87,13 +91,25 @@ struct Target {
     state: DeliveryState,
     due_at: Option<DateTime<Utc>>,
     leaves_batch: bool,
+    /// It is `unknown` as before, and its resend was none.
+    goes_back: bool,
     /// States passed through after `sending`, each counted.
     path: Vec<DeliveryState>,
 }
 
 fn target(settle: &Settle) -> Target {
-    let one = |state| Target { state, due_at: None, leaves_batch: false, path: vec![state] };
+    let one = |state| Target { state, due_at: None, leaves_batch: false, goes_back: false, path: vec![state] };
     match (settle.outcome, settle.next) {
+        // Whether the earlier attempt was taken is still not known.
+        (Outcome::NotSubmitted | Outcome::Suppressed, next) if settle.was_unknown => Target {
+            due_at: match next {
+                Some(Retry::At(at)) => Some(at),
+                _ => None,
+            },
+            leaves_batch: true,
+            goes_back: true,
+            ..one(DeliveryState::Unknown)
+        },
         (Outcome::Deferred, Some(Retry::At(at))) => {
             Target { due_at: Some(at), leaves_batch: true, ..one(DeliveryState::Deferred) }
         }
@@ -101,6 +117,7 @@ fn target(settle: &Settle) -> Target {
             state: DeliveryState::Expired,
             due_at: None,
             leaves_batch: false,
+            goes_back: false,
             path: vec![DeliveryState::Deferred, DeliveryState::Expired],
         },
         (Outcome::Unknown, Some(Retry::At(at))) => {
@@ -114,6 +131,7 @@ fn target(settle: &Settle) -> Target {
             state: DeliveryState::Expired,
             due_at: None,
             leaves_batch: false,
+            goes_back: false,
             path: vec![DeliveryState::Queued, DeliveryState::Expired],
         },
         (outcome, _) => one(outcome.state()),
@@ -186,10 +204,14 @@ async fn move_from(
     let rows: Vec<(&Settle, &Target)> = settles.iter().zip(targets).filter(|(settle, _)| known(settle)).collect();
     let moved = sqlx::query_scalar!(
         "update deliveries d
-         set state = x.state, due_at = x.due_at, reason = x.reason, reason_text = x.reason_text, updated_at = $9,
+         set state = x.state, due_at = x.due_at, updated_at = $9,
+             reason = case when x.goes_back then d.reason else x.reason end,
+             reason_text = case when x.goes_back then d.reason_text else x.reason_text end,
+             n_resends = d.n_resends - x.goes_back::int,
              batch_id = case when x.leaves_batch then null else d.batch_id end
-         from unnest($2::uuid[], $3::int[], $4::text[], $5::timestamptz[], $6::bool[], $7::text[], $8::text[])
-              as x (id, attempt, state, due_at, leaves_batch, reason, reason_text)
+         from unnest($2::uuid[], $3::int[], $4::text[], $5::timestamptz[], $6::bool[], $7::text[], $8::text[],
+                     $11::bool[])
+              as x (id, attempt, state, due_at, leaves_batch, reason, reason_text, goes_back)
          where d.workspace_id = $1 and d.id = x.id and d.attempt = x.attempt and d.state = $10
          returning d.id",
         workspace.0,
@@ -201,7 +223,8 @@ async fn move_from(
         &rows.iter().map(|(settle, _)| reason(settle)).collect::<Vec<_>>() as &[Option<String>],
         &rows.iter().map(|(settle, _)| reason_text(settle)).collect::<Vec<_>>() as &[Option<String>],
         now,
-        from.as_str()
+        from.as_str(),
+        &rows.iter().map(|(_, target)| target.goes_back).collect::<Vec<_>>()
     )
     .fetch_all(connection)
     .await?;

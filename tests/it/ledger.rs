@@ -75,6 +75,7 @@ fn outcome(one: &StartedCampaign, claim: &Claim, claimed: &Claimed, outcome: Out
         tls: None,
         started_at: Utc::now(),
         duration_ms: 3,
+        was_unknown: false,
         class: if outcome == Outcome::Rejected { "no_such_user" } else { "" },
         next: None,
         condemned: outcome == Outcome::Rejected,
@@ -233,6 +234,43 @@ async fn a_deferral_waits_by_its_time_and_then_expires() {
     let last = Settle { next: Some(Retry::Expire), ..outcome(&one, &held, &deliveries[0], Outcome::Deferred) };
     settle(&one, one.node, &[last]).await;
     assert_eq!(one.checked_states().await, [(State::Expired, 1)]);
+}
+
+#[tokio::test]
+async fn a_resend_that_was_not_submitted_is_unknown_again_and_may_be_resent_later() {
+    let one = StartedCampaign::with_recipients(&["a@gmail.com"]).await;
+    expand(&one, 10).await;
+    let (mut held, mut deliveries) = claim(&one, one.node).await.unwrap();
+    intend(&one, one.node, &[intent(&one, &held, &deliveries[0])]).await;
+    let due = Some(Retry::At(Utc::now()));
+    settle(&one, one.node, &[Settle { next: due, ..outcome(&one, &held, &deliveries[0], Outcome::Unknown) }]).await;
+    for n_before in 1..=2 {
+        release(&one, &held, one.node).await;
+        let mut tx = one.store.begin().await.unwrap();
+        assert_eq!(retries::regroup(&mut tx, one.workspace, 10, 10, Utc::now()).await.unwrap(), 1);
+        commit(tx).await.unwrap();
+        (held, deliveries) = claim(&one, one.node).await.unwrap();
+        assert_eq!((deliveries[0].state, deliveries[0].attempt), (State::Unknown, n_before));
+        assert_eq!(deliveries[0].n_resends, 0);
+        intend(&one, one.node, &[intent(&one, &held, &deliveries[0])]).await;
+        let cut = outcome(&one, &held, &deliveries[0], Outcome::NotSubmitted);
+        settle(&one, one.node, &[Settle { next: due, was_unknown: true, ..cut }]).await;
+        assert_eq!(one.checked_states().await, [(State::Unknown, 1)]);
+    }
+    release(&one, &held, one.node).await;
+    let mut tx = one.store.begin().await.unwrap();
+    retries::regroup(&mut tx, one.workspace, 10, 10, Utc::now()).await.unwrap();
+    commit(tx).await.unwrap();
+    (held, deliveries) = claim(&one, one.node).await.unwrap();
+    let resend = [intent(&one, &held, &deliveries[0])];
+    intend(&one, one.node, &resend).await;
+    let mut tx = one.store.begin().await.unwrap();
+    assert_eq!(intents::revoke(&mut tx, one.workspace, one.node, &resend, Utc::now()).await.unwrap(), 1);
+    commit(tx).await.unwrap();
+    assert_eq!(one.checked_states().await, [(State::Unknown, 1)]);
+    release(&one, &held, one.node).await;
+    let (_, deliveries) = claim(&one, one.node).await.unwrap();
+    assert_eq!((deliveries[0].state, deliveries[0].n_resends), (State::Unknown, 0));
 }
 
 #[tokio::test]

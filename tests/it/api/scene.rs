@@ -142,6 +142,7 @@ fn settle(claim: &Claim, one: &Claimed, relay: RelayId, (outcome, class): (Outco
         tls: Some("TLSv1.3".into()),
         started_at: Utc::now(),
         duration_ms: 12,
+        was_unknown: false,
         class,
         next: (outcome == Outcome::Deferred).then(|| Retry::At(Utc::now() + chrono::TimeDelta::hours(1))),
         condemned: outcome == Outcome::Rejected,

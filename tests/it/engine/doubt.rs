@@ -1,10 +1,12 @@
 //! Connections that die: what was surely not submitted is sent again without risk, what can't be known once at most.
 
-use postrider::domain::delivery::DeliveryState as State;
+use std::time::Duration;
+
+use postrider::{domain::delivery::DeliveryState as State, relay::Backoff};
 
 use crate::support::{
     campaign::StartedCampaign,
-    engine::{Engine, quick},
+    engine::{Engine, quick, until},
     smtp_peer::{Action, Script, SmtpPeer, Step},
 };
 
@@ -119,4 +121,45 @@ async fn a_resend_goes_over_the_relay_that_may_have_it() {
     engine.stop().await;
     assert_eq!(one.close_books().await, [(State::Accepted, 1)]);
     assert_eq!((peer.accepted().len(), other.accepted().len()), (2, 0));
+}
+
+#[tokio::test]
+async fn a_message_that_kills_every_connection_expires_and_stops_none_of_the_others() {
+    let peer = SmtpPeer::start(Script::default().at(Step::Data, |moment| match moment.recipient() {
+        "r1@a.test" => Action::Close,
+        _ => Action::Proceed,
+    }))
+    .await;
+    let one = StartedCampaign::over(peer.addr(), 20).await;
+    let mut settings = quick();
+    settings.retry.max_age_seconds = 2.0;
+    let engine = Engine::start(&one, settings);
+    one.until_campaign_is("sent").await;
+    engine.stop().await;
+    assert_eq!(one.close_books().await, [(State::Accepted, 19), (State::Expired, 1)]);
+    let n_attempts = one.delivery("r1@a.test").await.2;
+    assert!((2..=20).contains(&n_attempts), "{n_attempts} attempts in two seconds");
+}
+
+#[tokio::test]
+async fn a_relay_that_answers_421_to_every_message_is_left_alone_and_named_as_failing() {
+    let peer =
+        SmtpPeer::start(Script::default().always(Step::Mail, Action::ReplyAndClose("421 4.7.0 Not today".into())))
+            .await;
+    let one = StartedCampaign::over(peer.addr(), 100).await;
+    let mut settings = quick();
+    settings.backoff = Backoff { first: Duration::from_secs(300), max: Duration::from_secs(300) };
+    let engine = Engine::start(&one, settings);
+    until("the relay fails", || async {
+        let reasons: Vec<String> = sqlx::query_scalar("select last_error from relays where health = 'failing'")
+            .fetch_all(one.database.pool())
+            .await
+            .unwrap();
+        reasons.iter().any(|row| row.contains("Not today"))
+    })
+    .await;
+    let n = peer.facts().n_commands("MAIL");
+    assert!(n <= 20, "{n} tries at a relay that wants none");
+    engine.stop().await;
+    assert_eq!(one.close_books().await, [(State::Queued, 100)]);
 }

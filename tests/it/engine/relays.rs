@@ -85,6 +85,23 @@ async fn a_relay_that_hangs_up_on_every_message_is_backed_off_and_loses_none() {
 }
 
 #[tokio::test]
+async fn a_relay_that_takes_fewer_connections_than_it_may_is_used_over_those() {
+    let peer = SmtpPeer::start(Script::default().at(Step::Greeting, |moment| match moment.connection {
+        1 | 2 => Action::Proceed,
+        _ => Action::ReplyAndClose("421 4.7.0 Too many connections".into()),
+    }))
+    .await;
+    let one = StartedCampaign::over(peer.addr(), 200).await;
+    one.change("update relays set rate_messages = 100, rate_per_seconds = 1 where workspace_id = $1").await;
+    let engine = Engine::start(&one, quick());
+    one.until_campaign_is("sent").await;
+    assert_eq!(health(&one).await.0, "ok");
+    engine.stop().await;
+    assert_eq!(one.close_books().await, [(State::Accepted, 200)]);
+    assert_eq!(peer.accepted().len(), 200);
+}
+
+#[tokio::test]
 async fn an_edited_relay_is_used_in_its_new_form_within_seconds() {
     let (old, new) = (SmtpPeer::start(Script::default()).await, SmtpPeer::start(Script::default()).await);
     let one = StartedCampaign::over(old.addr(), 300).await;

@@ -203,6 +203,7 @@ async fn a_report_that_comes_before_the_settle_wins() {
         tls: None,
         started_at: Utc::now(),
         duration_ms: 3,
+        was_unknown: false,
         class: "",
         next: None,
         condemned: false,
