@@ -31,8 +31,13 @@ async fn the_rate_of_a_relay_holds_over_all_its_connections_and_starts_without_a
     one.until_campaign_is("sent").await;
     engine.stop().await;
     assert_eq!(one.close_books().await, [(State::Accepted, 80)]);
+    // A busy machine bunches what was let go evenly; no second may hold more than the burst (one second's worth) and the rate,
+    // and the whole must take its time.
     let busiest = busiest_second(&peer.facts());
-    assert!(busiest <= 25, "{busiest} in one second");
+    assert!(busiest <= 40, "{busiest} in one second");
+    let at: Vec<_> = peer.accepted().iter().map(|message| message.at).collect();
+    let span = *at.iter().max().unwrap() - *at.iter().min().unwrap();
+    assert!(span >= Duration::from_secs_f64(2.9), "80 messages at 20 a second took {span:?}");
 }
 
 #[tokio::test]
