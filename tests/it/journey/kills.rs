@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use chrono::{DateTime, Utc};
+
 use super::shop::{Copies, Shop};
 use crate::support::{
     engine::until,
@@ -41,8 +43,9 @@ impl Brake {
         })
     }
 
-    fn pull_at(&self, n: usize) {
-        self.at.store(n, Ordering::Relaxed);
+    /// Pulls it so many dots from now.
+    fn pull_after(&self, n_dots: usize) {
+        self.at.store(self.n_dots.load(Ordering::Relaxed) + n_dots, Ordering::Relaxed);
     }
 
     /// Whether so many connections wait for their answer.
@@ -81,13 +84,10 @@ async fn kill_again_and_again(installation: &Installation) {
         process = installation.serve().await;
     }
     // … and with every connection waiting for an answer, which the relay then gives to nobody.
-    for n in [600, 800] {
-        let began_at = chrono::Utc::now();
-        brake.pull_at(n);
-        until("every connection waits with a full window", || async {
-            brake.holds(N_CONNECTIONS, &peer) && shop.n_in_flight(began_at).await >= N_CONNECTIONS * DOUBT_WINDOW
-        })
-        .await;
+    for _ in 0..2 {
+        let began_at = Utc::now();
+        brake.pull_after(50);
+        until_all_wait(&brake, &peer, &shop, began_at).await;
         process.kill().await;
         n_kills += 1;
         n_in_doubt.push(shop.n_in_flight(began_at).await);
@@ -109,6 +109,14 @@ async fn kill_again_and_again(installation: &Installation) {
     assert!(n_extra <= n_kills * N_CONNECTIONS * DOUBT_WINDOW, "{n_extra} extra copies");
 }
 
+/// Waits until every connection waits for an answer, with as many messages in doubt as it may have.
+async fn until_all_wait(brake: &Brake, peer: &SmtpPeer, shop: &Shop, began_at: DateTime<Utc>) {
+    until("every connection waits with a full window", || async {
+        brake.holds(N_CONNECTIONS, peer) && shop.n_in_flight(began_at).await >= N_CONNECTIONS * DOUBT_WINDOW
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_process_killed_again_and_again_loses_nobody_and_repeats_only_what_was_in_doubt() {
     kill_again_and_again(&Installation::new(&settings()).await).await;
@@ -117,4 +125,38 @@ async fn a_process_killed_again_and_again_loses_nobody_and_repeats_only_what_was
 #[tokio::test]
 async fn so_does_one_whose_private_postgres_is_left_behind_each_time() {
     kill_again_and_again(&Installation::with_private_postgres(&settings())).await;
+}
+
+#[tokio::test]
+async fn a_process_that_stood_still_past_its_lease_sends_nothing_more_of_it() {
+    let brake = Brake::new();
+    let peer = SmtpPeer::start(brake.script()).await;
+    let installation = Installation::new(&settings()).await;
+    let first = installation.serve().await;
+    let shop = Shop::with_recipients(&installation, peer.addr(), 500, N_CONNECTIONS as u32).await;
+    let began_at = Utc::now();
+    brake.pull_after(100);
+    let campaign = shop.start().await;
+    until_all_wait(&brake, &peer, &shop, began_at).await;
+    // As by a suspended machine. What is answered meanwhile, nobody hears.
+    first.signal("STOP");
+    brake.let_go();
+    let second = installation.serve_engine().await;
+    until("another has finished", || async { shop.row_state(&campaign).await == "sent" }).await;
+
+    let n_commands = peer.facts().n_commands("MAIL");
+    first.signal("CONT");
+    // Late outcomes complete what is known, and change no count.
+    shop.until_sent(&campaign).await;
+    let said = first.stop().await;
+    second.stop().await;
+    let third = installation.serve().await;
+    assert_eq!(shop.checked_states(&campaign).await, [("accepted".to_owned(), 500)].into(), "{said}");
+    third.stop().await;
+    assert_eq!(peer.facts().n_commands("MAIL"), n_commands, "it went on without its lease");
+    let copies = Copies::at(&peer);
+    let n_extra = copies.n_extra();
+    println!("{n_extra} extra copies");
+    assert_eq!(copies.recipients().len(), 500);
+    assert!((1..=N_CONNECTIONS * DOUBT_WINDOW).contains(&n_extra), "{n_extra} extra copies");
 }

@@ -75,7 +75,7 @@ async fn a_campaign_goes_from_the_api_through_postfix_and_dovecot_to_statistics_
         "network.ca_file = \"{}\"\nretry.first_seconds = 1\nretry.factor = 1.5\nretry.max_seconds = 2\n\
          retry.jitter = 0.1\nretry.max_age_seconds = {}\ntracking.flush_milliseconds = 50\n",
         world.text("CA_FILE"),
-        world.text("GREYLIST_SECONDS").parse::<u32>().unwrap() + 4
+        world.text("GREYLIST_SECONDS").parse::<u32>().unwrap() + 8
     ))
     .await;
     let process = installation.serve().await;
@@ -107,8 +107,13 @@ async fn a_campaign_goes_from_the_api_through_postfix_and_dovecot_to_statistics_
     });
     let template = shop.client.post("/v1/templates", template).await.expect(201).text("/id");
 
-    // The campaign, scheduled a little ahead.
+    // The campaign: looked at in a mailbox first, then scheduled a little ahead.
     let campaign = shop.draft_of(json!({"template_id": template})).await;
+    let looks = json!({"addresses": [format!("reader-{run}-look@example.com")], "attributes": {"first_name": "Wei"}});
+    let looked = shop.client.post(&format!("{campaign}/test"), looks).await.expect(200).body;
+    assert_eq!((&looked["outcomes"][0]["outcome"], &looked["outcomes"][0]["code"]), (&json!("accepted"), &json!(250)));
+    let look = Reader::new(&world, &installation.url, &format!("reader-{run}-look@example.com")).read().await;
+    assert!(look.html().contains("Hello Wei,"));
     let at = (Utc::now() + TimeDelta::seconds(1)).to_rfc3339();
     let scheduled = shop.client.post(&format!("{campaign}/schedule"), json!({"at": at})).await.expect(200);
     assert_eq!(

@@ -20,8 +20,6 @@ use crate::support::{
 /// The promise.
 const WITHIN: Duration = Duration::from_secs(5);
 const N: usize = 120;
-/// A campaign's messages in a second, so that it is in its middle for a while.
-const RATE: usize = 20;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Notify {
@@ -48,13 +46,13 @@ impl Scene {
         Self { peer, installation, process, shop }
     }
 
-    /// A campaign that has sent its first messages.
-    async fn running(&self) -> String {
+    /// A campaign that sends so many messages a second, so that it is in its middle for a while, and has sent its first.
+    async fn running(&self, messages_per_second: usize) -> String {
         let n_before = self.peer.accepted().len();
-        let rate = json!({"messages": RATE, "per_seconds": 1});
+        let rate = json!({"messages": messages_per_second, "per_seconds": 1});
         let campaign = self.shop.draft_of(json!({"content": shop::content(), "delivery": {"rate": rate}})).await;
         self.shop.client.act(&format!("{campaign}/start")).await.expect(200);
-        self.peer.wait_for(n_before + RATE).await;
+        self.peer.wait_for(n_before + 10).await;
         campaign
     }
 
@@ -93,7 +91,7 @@ async fn cut_notify(pool: &PgPool) {
 
 async fn a_pause_is_obeyed(notify: Notify) {
     let scene = Scene::set(notify).await;
-    let campaign = scene.running().await;
+    let campaign = scene.running(20).await;
     let paused_at = scene
         .expect_notify(notify, async || {
             scene.shop.client.act(&format!("{campaign}/pause")).await.expect(200);
@@ -114,7 +112,7 @@ async fn a_pause_is_obeyed(notify: Notify) {
 
 async fn a_cancel_is_obeyed(notify: Notify) {
     let scene = Scene::set(notify).await;
-    let campaign = scene.running().await;
+    let campaign = scene.running(20).await;
     let cancelled_at = scene
         .expect_notify(notify, async || {
             scene.shop.client.act(&format!("{campaign}/cancel")).await.expect(200);
@@ -147,7 +145,7 @@ async fn an_unsubscribe_is_obeyed(notify: Notify) {
     assert_eq!(links.len(), N);
 
     // … which some do while the second one runs, a little before their turn.
-    let second = scene.running().await;
+    let second = scene.running(10).await;
     let served: HashSet<String> =
         scene.peer.accepted()[N..].iter().map(|message| message.recipient().to_owned()).collect();
     let leaving: Vec<_> = links.iter().filter(|(address, _)| !served.contains(*address)).take(N / 2).collect();
@@ -159,10 +157,11 @@ async fn an_unsubscribe_is_obeyed(notify: Notify) {
     };
     let (first_to_leave, url) = leaving[0];
     left_at.insert(first_to_leave.as_str(), scene.expect_notify(notify, async || leave(url).await).await);
-    for (address, url) in &leaving[1..] {
+    let others = leaving[1..].iter().map(async |(address, url)| {
         leave(url).await;
-        left_at.insert(address, Instant::now());
-    }
+        (address.as_str(), Instant::now())
+    });
+    left_at.extend(futures::future::join_all(others).await);
     scene.shop.until_sent(&second).await;
     let states = scene.shop.checked_states(&second).await;
     scene.process.stop().await;
