@@ -3,9 +3,11 @@
 //! A report is counted as tried before it is looked into, so that one which ends the process is noticed; those that
 //! were tried are taken alone, so that it takes no others with it.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, Utc};
+use futures::{StreamExt, stream};
+use tokio::sync::Semaphore;
 
 use super::{
     attribution::signed_deliveries,
@@ -30,6 +32,10 @@ use crate::{
 const BATCH_MAX_BYTES: i64 = 8_000_000;
 /// A report takes milliseconds to read; what takes so long is as good as one that never ends.
 const INSPECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Reports of one mailbox that are read at the same time, each in a transaction of its own.
+const N_AT_A_TIME: usize = 4;
+/// The same for all mailboxes of this process together: the rest of the pool is for HTTP.
+static TRANSACTIONS: Semaphore = Semaphore::const_new(6);
 /// Transactions that collide are tried again at once so many times.
 const N_COLLISIONS_MAX: usize = 5;
 
@@ -65,20 +71,23 @@ impl Recorder {
         let ids: Vec<ReportId> = unread.iter().map(|one| one.report).collect();
         reports::count_tries(&mut connection, workspace, &ids, 1).await?;
         drop(connection);
-        let n_reports = unread.len();
-        for (place, one) in unread.into_iter().enumerate() {
-            let report = one.report;
-            match read(context, workspace, one, now).await {
+        let mut open: HashSet<ReportId> = ids.into_iter().collect();
+        let n_reports = open.len();
+        let tries = unread.into_iter().map(|one| async { (one.report, read(context, workspace, one, now).await) });
+        let mut tries = stream::iter(tries).buffer_unordered(N_AT_A_TIME);
+        while let Some((report, outcome)) = tries.next().await {
+            match outcome {
                 Err(ReportsError::Store(error)) if !error.is_unavailable() => {
                     // It stays counted: what can't be written is set aside like what can't be read.
                     tracing::error!(%workspace, %mailbox, %report, %error, "a report could not be recorded");
                 }
                 Err(error) => {
-                    self.innocent = ids.get(place..).unwrap_or_default().to_vec();
+                    self.innocent = open.into_iter().collect();
                     return Err(error);
                 }
                 Ok(()) => {}
             }
+            open.remove(&report);
         }
         Ok(Some(n_reports))
     }
@@ -86,6 +95,7 @@ impl Recorder {
 
 async fn read(context: &Context, workspace: WorkspaceId, one: Unread, now: DateTime<Utc>) -> Result<(), ReportsError> {
     let report = one.report;
+    let _permit = TRANSACTIONS.acquire().await;
     match look_into(one.raw).await {
         Some(Ok(inspection)) => {
             let mut n_collisions = 0;
