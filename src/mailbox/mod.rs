@@ -1,7 +1,7 @@
 //! The IMAP session: connect, TLS, login, list, fetch, file away. The only place where the IMAP crate is used.
 //!
 //! A tenant names the server, so everything that it sends is a stranger's: lines and literals are held to limits before
-//! the crate parses them ([`guard`]), every await has a time limit, sizes are asked for before bodies and bodies are
+//! the crate parses them (`guard`), every await has a time limit, sizes are asked for before bodies and bodies are
 //! fetched up to a limit; a BODYSTRUCTURE is never asked for. A session that failed is dropped, never repaired.
 //!
 //! Not here: what the messages say (`mail::report`), where the reader stands and what follows from a report (`reports`,
