@@ -95,11 +95,17 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if let (Some(id), Ok(None)) = (self.child.id(), self.child.try_wait()) {
-            // Only a test that failed comes here. A process with a private Postgres must get to stop it.
+            // Only a test that failed comes here. A process with a private Postgres must get to stop it, and one that was
+            // made to stand still must get to hear that.
             signal(id, "TERM");
+            signal(id, "CONT");
             while matches!(self.child.try_wait(), Ok(None)) {
                 std::thread::yield_now();
             }
+            while let Ok(line) = self.lines.try_recv() {
+                self.heard.push(line);
+            }
+            eprintln!("process {id} said:\n{}", self.heard.join("\n"));
         }
     }
 }
