@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     domain::id::CampaignId,
-    store::{Store, StoreError, changes},
+    store::{
+        Store, StoreError,
+        changes::{self, Snapshot},
+    },
 };
 
 /// A claim is known here within this time of its reading, or it is given back.
@@ -59,16 +62,16 @@ impl Changes {
     }
 
     /// What forbids this message.
-    pub(super) fn block(&self, as_of: u64, subject: &Subject<'_>) -> Option<Block> {
-        if self.newest.load(Ordering::Acquire) < as_of {
+    pub(super) fn block(&self, as_of: &Snapshot, subject: &Subject<'_>) -> Option<Block> {
+        if self.newest.load(Ordering::Acquire) < as_of.xmin() {
             return None;
         }
         self.index.read().unwrap_or_else(PoisonError::into_inner).block(as_of, subject)
     }
 
     /// Whether this campaign was paused or cancelled since.
-    pub(super) fn stops(&self, as_of: u64, campaign: CampaignId) -> bool {
-        self.newest.load(Ordering::Acquire) >= as_of
+    pub(super) fn stops(&self, as_of: &Snapshot, campaign: CampaignId) -> bool {
+        self.newest.load(Ordering::Acquire) >= as_of.xmin()
             && self.index.read().unwrap_or_else(PoisonError::into_inner).stops(as_of, campaign)
     }
 

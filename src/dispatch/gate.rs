@@ -39,7 +39,7 @@ impl Gate {
         if !work.claim.is_live(now) {
             return Leave::Lost;
         }
-        if let Some(block) = self.changes.block(work.claim.held.as_of, &work.subject()) {
+        if let Some(block) = self.changes.block(&work.claim.held.as_of, &work.subject()) {
             return Leave::Blocked(block);
         }
         if self.is_open(now) { Leave::Granted } else { Leave::Closed }
@@ -52,6 +52,6 @@ impl Gate {
 
     /// Whether this claim is of no use any more: lost, or its campaign stopped.
     pub(super) fn is_over(&self, claim: &Claim) -> bool {
-        claim.is_lost() || self.changes.stops(claim.held.as_of, claim.held.campaign)
+        claim.is_lost() || self.changes.stops(&claim.held.as_of, claim.held.campaign)
     }
 }

@@ -36,7 +36,7 @@ impl Held {
 
     /// From which transaction on the oldest of them has to be checked.
     pub(super) fn oldest(&self) -> Option<u64> {
-        self.lock().values().map(|claim| claim.held.as_of).min()
+        self.lock().values().map(|claim| claim.held.as_of.xmin()).min()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<BatchId, Arc<Claim>>> {

@@ -1,14 +1,15 @@
 //! The acts of obedience that are newer than the oldest claim, in memory, to be asked before every MAIL FROM.
 //!
-//! A claim read the lists, suppressions and campaign as they stood at its horizon; only changes of transactions at or past
-//! it can have been missed. Not here: reading them from Postgres (`changes`).
+//! A claim read the lists, suppressions and campaign as they stood in its snapshot; only changes of transactions that this
+//! did not see can have been missed. One that it saw forbids nothing: what was undone since (a pause by a resume) was seen
+//! as well, however long other transactions stay open. Not here: reading them from Postgres (`changes`).
 
 use std::collections::{HashMap, VecDeque};
 
 use super::moment::Moment;
 use crate::{
     domain::id::{CampaignId, ListId, RecipientId, WorkspaceId},
-    store::changes::{Change, Recorded},
+    store::changes::{Change, Recorded, Snapshot},
 };
 
 /// Whom a message is for, as the changes name things.
@@ -33,13 +34,13 @@ pub(super) enum Block {
     Unsubscribed,
 }
 
-/// For each scope of an act, the newest transaction that made it.
+/// Acts by their scope, each with the transaction that made it. All are kept: one may be seen where an older one was not.
 type Acts<S> = Vec<(S, u64)>;
 
 /// Changes by what they forbid, each with the transaction that made it.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    campaigns: HashMap<CampaignId, u64>,
+    campaigns: HashMap<CampaignId, Acts<()>>,
     recipients: HashMap<RecipientId, Acts<ListId>>,
     addresses: HashMap<WorkspaceId, HashMap<String, Acts<Option<ListId>>>>,
     /// Past looks: when, and from where the next one started.
@@ -52,27 +53,26 @@ impl Index {
         let Recorded { workspace, xid, change, .. } = recorded;
         match change {
             Change::Pause(campaign) | Change::Cancel(campaign) => {
-                let newest = self.campaigns.entry(campaign).or_default();
-                *newest = xid.max(*newest);
+                note(self.campaigns.entry(campaign).or_default(), (), xid);
             }
             Change::Unsubscribe { recipient, list } => {
-                keep_newest(self.recipients.entry(recipient).or_default(), list, xid);
+                note(self.recipients.entry(recipient).or_default(), list, xid);
             }
             Change::Suppression { address_key, list } => {
                 let addresses = self.addresses.entry(workspace).or_default();
-                keep_newest(addresses.entry(address_key).or_default(), list, xid);
+                note(addresses.entry(address_key).or_default(), list, xid);
             }
         }
     }
 
-    /// What forbids this message, whose claim saw everything before the transaction `as_of`.
-    pub(super) fn block(&self, as_of: u64, subject: &Subject<'_>) -> Option<Block> {
+    /// What forbids this message, whose claim saw `as_of`.
+    pub(super) fn block(&self, as_of: &Snapshot, subject: &Subject<'_>) -> Option<Block> {
         if self.stops(as_of, subject.campaign) {
             return Some(Block::Stopped);
         }
         let acts = self.addresses.get(&subject.workspace).and_then(|known| known.get(subject.address_key));
         let suppressed = |list: Option<ListId>| {
-            acts.is_some_and(|acts| acts.iter().any(|&(scope, xid)| scope == list && xid >= as_of))
+            acts.is_some_and(|acts| acts.iter().any(|&(scope, xid)| scope == list && !as_of.saw(xid)))
         };
         if suppressed(None) {
             return Some(Block::Suppressed);
@@ -82,7 +82,7 @@ impl Index {
             return None;
         }
         let unsubscribed =
-            |list: ListId| left.is_some_and(|left| left.iter().any(|&(scope, xid)| scope == list && xid >= as_of));
+            |list: ListId| left.is_some_and(|left| left.iter().any(|&(scope, xid)| scope == list && !as_of.saw(xid)));
         if subject.lists.iter().any(|&list| !unsubscribed(list) && !suppressed(Some(list))) {
             return None;
         }
@@ -91,8 +91,8 @@ impl Index {
     }
 
     /// Whether this campaign was paused or cancelled since.
-    pub(super) fn stops(&self, as_of: u64, campaign: CampaignId) -> bool {
-        self.campaigns.get(&campaign).is_some_and(|&xid| xid >= as_of)
+    pub(super) fn stops(&self, as_of: &Snapshot, campaign: CampaignId) -> bool {
+        self.campaigns.get(&campaign).is_some_and(|acts| acts.iter().any(|&((), xid)| !as_of.saw(xid)))
     }
 
     /// Note a look that ended at `next`, and forget what no claim can have missed: changes before the oldest claim and
@@ -109,7 +109,7 @@ impl Index {
             return;
         }
         let horizon = oldest_claim.map_or(horizon, |oldest| oldest.min(horizon));
-        self.campaigns.retain(|_, xid| *xid >= horizon);
+        retain_newer(&mut self.campaigns, horizon);
         retain_newer(&mut self.recipients, horizon);
         self.addresses.retain(|_, known| {
             retain_newer(known, horizon);
@@ -118,10 +118,9 @@ impl Index {
     }
 }
 
-fn keep_newest<S: PartialEq>(acts: &mut Acts<S>, scope: S, xid: u64) {
-    match acts.iter_mut().find(|(known, _)| *known == scope) {
-        Some((_, newest)) => *newest = xid.max(*newest),
-        None => acts.push((scope, xid)),
+fn note<S: PartialEq>(acts: &mut Acts<S>, scope: S, xid: u64) {
+    if !acts.iter().any(|known| known.0 == scope && known.1 == xid) {
+        acts.push((scope, xid));
     }
 }
 
@@ -133,6 +132,7 @@ fn retain_newer<K: Eq + std::hash::Hash, S>(known: &mut HashMap<K, Acts<S>>, hor
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::time::Duration;
 
@@ -162,7 +162,12 @@ mod tests {
             self.index.add(Recorded { workspace: self.workspace, id: ChangeId::new(), xid, change });
         }
 
+        /// For a claim that saw all before this transaction.
         fn block(&self, as_of: u64) -> Option<Block> {
+            self.block_in(&format!("{as_of}:{as_of}:"))
+        }
+
+        fn block_in(&self, snapshot: &str) -> Option<Block> {
             let subject = Subject {
                 workspace: self.workspace,
                 campaign: self.campaign,
@@ -170,7 +175,7 @@ mod tests {
                 address_key: "ann@a.test",
                 lists: &self.lists,
             };
-            self.index.block(as_of, &subject)
+            self.index.block(&Snapshot::parse(snapshot).unwrap(), &subject)
         }
     }
 
@@ -184,6 +189,19 @@ mod tests {
         assert_eq!(world.block(11), None);
         world.add(9, Change::Pause(campaign));
         assert_eq!(world.block(10), Some(Block::Stopped));
+    }
+
+    #[test]
+    fn what_a_claim_saw_forbids_nothing_however_old_its_horizon_is() {
+        let mut world = World::new(1);
+        let campaign = world.campaign;
+        world.add(10, Change::Pause(campaign));
+        // The transaction 5 is still open.
+        assert_eq!(world.block_in("5:11:5"), None);
+        assert_eq!(world.block_in("5:10:5"), Some(Block::Stopped));
+        // A pause that began before another one and was committed after it.
+        world.add(8, Change::Pause(campaign));
+        assert_eq!(world.block_in("5:11:5,8"), Some(Block::Stopped));
     }
 
     #[test]

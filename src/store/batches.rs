@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Connection, NIL, StoreError};
+use super::{Connection, NIL, StoreError, changes::Snapshot};
 use crate::domain::{
     delivery::DeliveryState,
     id::{BatchId, CampaignId, DeliveryId, ListId, NodeId, RecipientId, RelayId, WorkspaceId},
@@ -25,8 +25,8 @@ pub struct Claim {
     pub provider: String,
     /// The fencing number of this claim.
     pub epoch: i64,
-    /// Changes of transactions older than this were visible to what the claim reads; all others must be checked.
-    pub as_of: u64,
+    /// Changes of transactions that this saw were visible to what the claim reads; all others must be checked.
+    pub as_of: Snapshot,
 }
 
 /// A delivery of a claimed batch, with all that rendering needs.
@@ -113,7 +113,7 @@ pub async fn claim(
                  and exists (select from campaigns c where c.workspace_id = $1 and c.id = b.campaign_id
                                  and c.state = 'sending' and c.id <> all($4))
                order by b.due_at, b.id limit 1 for update skip locked)
-           returning id, campaign_id, provider, epoch, pg_snapshot_xmin(pg_current_snapshot())::text as "as_of!""#,
+           returning id, campaign_id, provider, epoch, pg_current_snapshot()::text as "as_of!""#,
         workspace.0,
         node.0,
         lease_seconds,
@@ -129,7 +129,7 @@ pub async fn claim(
             campaign: row.campaign_id.into(),
             provider: row.provider,
             epoch: row.epoch,
-            as_of: row.as_of.parse().map_err(|_| StoreError::Corrupt("pg_snapshot_xmin"))?,
+            as_of: Snapshot::parse(&row.as_of).ok_or(StoreError::Corrupt("pg_current_snapshot"))?,
         })
     })
     .transpose()

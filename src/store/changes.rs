@@ -93,6 +93,35 @@ pub struct Look {
     pub next: u64,
 }
 
+/// Which transactions a statement saw: all before `xmin`, of the others those before `xmax` that were not open then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    xmin: u64,
+    xmax: u64,
+    /// In their order.
+    open: Vec<u64>,
+}
+
+impl Snapshot {
+    /// The text of a `pg_snapshot`: `xmin:xmax:open,open`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, ':');
+        let (xmin, xmax) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let open = parts.next()?.split(',').filter(|xid| !xid.is_empty()).map(str::parse);
+        Some(Self { xmin, xmax, open: open.collect::<Result<_, _>>().ok()? })
+    }
+
+    /// No transaction before this one was missed.
+    pub fn xmin(&self) -> u64 {
+        self.xmin
+    }
+
+    /// Whether what this transaction has committed was seen.
+    pub fn saw(&self, xid: u64) -> bool {
+        xid < self.xmin || (xid < self.xmax && self.open.binary_search(&xid).is_err())
+    }
+}
+
 /// The transaction id from which a node that starts now has to look.
 pub async fn horizon(connection: &mut Connection) -> Result<u64, StoreError> {
     let next = sqlx::query_scalar!(r#"select pg_snapshot_xmin(pg_current_snapshot())::text as "xmin!""#)
@@ -148,5 +177,23 @@ impl super::Store {
         let mut listener = sqlx::postgres::PgListener::connect_with(&self.pool).await?;
         listener.listen(CHANNEL).await?;
         Ok(Listener(listener))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::Snapshot;
+
+    #[test]
+    fn a_snapshot_saw_what_was_committed_when_it_was_taken() {
+        let snapshot = Snapshot::parse("10:20:10,14,15").unwrap();
+        let missed: Vec<u64> = (5..25).filter(|xid| !snapshot.saw(*xid)).collect();
+        assert_eq!(missed, [10, 14, 15, 20, 21, 22, 23, 24]);
+        let idle = Snapshot::parse("20:20:").unwrap();
+        assert!(idle.saw(19) && !idle.saw(20));
+        for text in ["", "10", "10:20", "a:20:", "10:20:x"] {
+            assert_eq!(Snapshot::parse(text), None, "{text}");
+        }
     }
 }

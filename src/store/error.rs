@@ -60,7 +60,7 @@ impl From<sqlx::Error> for StoreError {
                 let code = database.code().unwrap_or_default().into_owned();
                 // https://www.postgresql.org/docs/15/errcodes-appendix.html
                 match code.as_str() {
-                    "57P01" | "57P02" | "57P03" | "53300" | "25006" => Self::Unavailable(error),
+                    "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "53300" | "25006" => Self::Unavailable(error),
                     "40001" | "40P01" | "55P03" => Self::Collision(error),
                     _ if code.starts_with("08") => Self::Unavailable(error),
                     _ if code.starts_with("23") => Self::Constraint {

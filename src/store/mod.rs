@@ -73,18 +73,14 @@ impl Store {
     /// `acquire_timeout` is [`StoreError::Unavailable`].
     pub fn open(url: &str, max_connections: u32, acquire_timeout: Duration) -> Result<Self, StoreError> {
         let options: PgConnectOptions = url.parse()?;
-        let pool = PgPoolOptions::new()
-            .max_connections(max_connections)
-            .acquire_timeout(acquire_timeout)
-            .connect_lazy_with(options.application_name("postrider"));
-        Ok(Self { pool })
+        let pool = pool_options(max_connections, acquire_timeout);
+        Ok(Self { pool: pool.connect_lazy_with(options.application_name("postrider")) })
     }
 
     /// Another pool on the same database, for one that keeps its connections: it can't take those of the others.
     pub fn beside(&self, max_connections: u32) -> Self {
-        let timeout = self.pool.options().get_acquire_timeout();
-        let options = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(timeout);
-        Self { pool: options.connect_lazy_with((*self.pool.connect_options()).clone()) }
+        let pool = pool_options(max_connections, self.pool.options().get_acquire_timeout());
+        Self { pool: pool.connect_lazy_with((*self.pool.connect_options()).clone()) }
     }
 
     /// Bring the schema to this binary's version. Safe to run on several nodes at once (an advisory lock).
@@ -131,6 +127,21 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// A process that stands still in the middle of a transaction holds its locks, and nobody else may wait for it. Ours never
+/// wait for anything but Postgres, so one that is idle for so long is rolled back by it.
+const SET_IDLE_LIMIT: &str = "set idle_in_transaction_session_timeout = '15s'";
+
+fn pool_options(max_connections: u32, acquire_timeout: Duration) -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(max_connections).acquire_timeout(acquire_timeout).after_connect(
+        |connection, _| {
+            Box::pin(async move {
+                sqlx::Executor::execute(connection, SET_IDLE_LIMIT).await?;
+                Ok(())
+            })
+        },
+    )
 }
 
 /// Open a transaction on a connection that the caller keeps: for the few that commit all the time.

@@ -30,3 +30,15 @@ async fn a_caller_that_goes_away_while_a_transaction_opens_leaves_none_behind() 
         assert_eq!(n_seen, n_polls, "the pool gave out a connection with an open transaction");
     }
 }
+
+#[tokio::test]
+async fn a_transaction_that_stands_still_is_not_held_open_for_ever() {
+    let database = TestDatabase::new().await;
+    let store = Store::open(&database.url(), 1, Duration::from_secs(30)).unwrap();
+    for store in [store.beside(1), store] {
+        let mut connection = store.acquire().await.unwrap();
+        let limit: String =
+            sqlx::query_scalar("show idle_in_transaction_session_timeout").fetch_one(&mut *connection).await.unwrap();
+        assert_eq!(limit, "15s");
+    }
+}

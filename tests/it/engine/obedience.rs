@@ -99,6 +99,23 @@ async fn a_cancel_holds_with_notify_cut() {
     stops_within_five_seconds(deaf(), CampaignMove::Cancel).await;
 }
 
+#[tokio::test]
+async fn a_resumed_campaign_goes_on_however_long_somebody_else_writes() {
+    let (peer, one, engine) = running(quick()).await;
+    // As a long job does, in whatever database of the same server: nothing that was done since is older than this.
+    let mut long = one.database.pool().begin().await.unwrap();
+    sqlx::query("select pg_current_xact_id()").execute(&mut *long).await.unwrap();
+    one.make(CampaignMove::Pause).await;
+    crate::support::engine::until("nothing is in flight", || async { one.n(State::Sending).await == 0 }).await;
+    one.change("update relays set rate_messages = 1000, revision = revision + 1 where workspace_id = $1").await;
+    one.make(CampaignMove::Resume).await;
+    one.until_campaign_is("sent").await;
+    engine.stop().await;
+    assert_eq!(one.close_books().await, [(State::Accepted, 1000)]);
+    assert_eq!(peer.accepted().len(), 1000);
+    long.rollback().await.unwrap();
+}
+
 /// Someone whose turn has not come.
 async fn waiting(one: &StartedCampaign, n: i64) -> Vec<(RecipientId, String)> {
     let rows: Vec<(uuid::Uuid, String)> =
