@@ -4,11 +4,7 @@
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
-use actix_web::{
-    HttpRequest, HttpResponse, ResponseError,
-    http::{Method, header::HeaderMap},
-    web,
-};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, http::Method, web};
 use chrono::{SubsecRound, Utc};
 use serde_json::{Map, Value};
 
@@ -60,10 +56,10 @@ async fn conduct(
     allow(endpoint, &caller)?;
     let bytes = read_body(endpoint, &context, request, payload).await?;
     let call = read_call(endpoint, context, caller, request, &bytes)?;
-    let key = header(request.headers(), "Idempotency-Key")?.filter(|_| endpoint.method == Method::POST);
-    if let Some(key) = key {
-        idempotency::check(key)?;
-    }
+    let key = match request.headers().get("Idempotency-Key").filter(|_| endpoint.method == Method::POST) {
+        Some(value) => Some(idempotency::read(value)?),
+        None => None,
+    };
     let fingerprint = key.map(|key| {
         (
             key,
@@ -167,7 +163,8 @@ fn read_call(
         now: Utc::now().trunc_subsecs(6),
         path,
         query: body::query(request.query_string())?,
-        if_match: header(request.headers(), "If-Match")?.map(str::to_owned),
+        // What isn't even ASCII matches no revision.
+        if_match: request.headers().get("If-Match").map(|tag| String::from_utf8_lossy(tag.as_bytes()).into_owned()),
         body: value,
         context,
     };
@@ -175,14 +172,6 @@ fn read_call(
         call.reader().finish(|| Some(()))?;
     }
     Ok(call)
-}
-
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
-    let Some(value) = headers.get(name) else { return Ok(None) };
-    value
-        .to_str()
-        .map(Some)
-        .map_err(|_| Problem::new(Kind::Malformed, format!("`{name}` holds something besides visible ASCII")))
 }
 
 async fn work(endpoint: &Endpoint, call: &Call, key: Option<(&str, Vec<u8>)>) -> Result<Answer, Problem> {

@@ -3,7 +3,7 @@
 //! What talks to a network has no such transaction: its key is reserved before and its answer kept behind, each in a
 //! transaction of its own.
 
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header::HeaderValue};
 use chrono::TimeDelta;
 
 use super::{
@@ -33,10 +33,11 @@ pub enum Standing {
     Replay(Answer),
 }
 
-/// Check the header's value.
-pub fn check(key: &str) -> Result<(), Problem> {
+/// The key that a header's value is, if it can be one.
+pub fn read(value: &HeaderValue) -> Result<&str, Problem> {
+    let key = value.to_str().unwrap_or_default();
     if !key.is_empty() && key.len() <= MAX_CHARACTERS && key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(());
+        return Ok(key);
     }
     let hint = format!("1 to {MAX_CHARACTERS} visible ASCII characters");
     Err(Problem::validation(vec![Fault::of("Idempotency-Key", "bad_format", hint)]))

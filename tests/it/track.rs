@@ -194,6 +194,7 @@ async fn clicks_lead_only_where_they_were_signed_for_and_are_counted_in_total_an
         client.get(&sent.open_path()).await.expect(200);
     }
     client.get("/o/forged.gif").await.expect(200);
+    client.get("/o/not%20a%20token.gif").await.expect(404);
     assert_eq!(sent.counters(6).await, [(-1, 3, 1), (0, 3, 1), (1, 2, 1), (2, 1, 1)]);
 }
 

@@ -138,3 +138,21 @@ async fn a_body_made_of_faults_is_answered_with_a_thousand_of_them_at_most() {
     let reply = app.client.post("/v1/recipients/bulk", items).await.expect(200);
     assert!(reply.body["outcomes"][0]["errors"].as_array().unwrap().len() <= 20);
 }
+
+#[tokio::test]
+async fn a_header_that_is_not_ascii_is_refused_by_the_rule_of_that_header() {
+    let app = TestApp::start().await;
+    let made = app.client.post("/v1/lists", json!({"name": "x"})).await.expect(201);
+    for key in ["", "two words", "schl\u{fc}ssel"] {
+        let refused = app
+            .client
+            .send("POST", "/v1/lists", &[("idempotency-key", key)], Some(json!({"name": "y"})))
+            .await
+            .expect(422);
+        assert_eq!(refused.faults(), [("Idempotency-Key", "bad_format")]);
+    }
+    let tag = [("if-match", "\u{fc}")];
+    app.client.send("PATCH", made.header("location"), &tag, Some(json!({"name": "y"}))).await.expect(412);
+    app.client.send("GET", made.header("location"), &tag, None).await.expect(200);
+    assert_eq!(app.client.get("/v1/lists").await.expect(200).body["items"].as_array().unwrap().len(), 1);
+}
