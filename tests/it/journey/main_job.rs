@@ -75,7 +75,7 @@ async fn a_campaign_goes_from_the_api_through_postfix_and_dovecot_to_statistics_
         "network.ca_file = \"{}\"\nretry.first_seconds = 1\nretry.factor = 1.5\nretry.max_seconds = 2\n\
          retry.jitter = 0.1\nretry.max_age_seconds = {}\ntracking.flush_milliseconds = 50\n",
         world.text("CA_FILE"),
-        world.text("GREYLIST_SECONDS").parse::<u32>().unwrap() + 8
+        world.text("GREYLIST_SECONDS").parse::<u32>().unwrap() + 12
     ))
     .await;
     let process = installation.serve().await;
@@ -84,6 +84,7 @@ async fn a_campaign_goes_from_the_api_through_postfix_and_dovecot_to_statistics_
     let relay = json!({
         "name": "Relay A", "host": world.text("HOST"), "port": world.port("SUBMISSION_PORT"), "tls": "starttls",
         "auth": "plain", "username": world.text("USERNAME"), "password": world.text("PASSWORD"),
+        "max_connections": 3,
     });
     let shop = Shop::open(&installation, relay, &format!("{bounces}.{}", world.text("BOUNCE_DOMAIN"))).await;
     expect_to_work(&shop, &shop.relay, &["connect", "ehlo", "starttls", "auth"]).await;
