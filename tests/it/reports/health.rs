@@ -125,13 +125,14 @@ async fn the_loop_reads_what_arrives_follows_an_edit_and_gives_the_lease_back() 
     until(|| async { old.messages("Postrider").len() == 1 }).await;
     assert_eq!(scene.outcome("a@x.test").await.0, State::Bounced);
 
+    // Before the edit: a reader that is quick finds it in its first round.
+    new.deliver("INBOX", hard(&scene.return_path("b@x.test").await, "b@x.test"));
     // An edit takes the lease from the reader, which notices when it renews; here at once, by another's hand.
     sqlx::query("update mailboxes set port = $1, revision = revision + 1, next_read_at = null, lease_until = null")
         .bind(i32::from(new.port()))
         .execute(scene.pool())
         .await
         .unwrap();
-    new.deliver("INBOX", hard(&scene.return_path("b@x.test").await, "b@x.test"));
     until(|| async { new.messages("Postrider").len() == 1 }).await;
     assert_eq!(scene.outcome("b@x.test").await.0, State::Bounced);
 
