@@ -15,6 +15,8 @@ create table changes (
     primary key (workspace_id, id)
 );
 create index changes_by_xid on changes (xid);
+-- For forgetting what is old.
+create index changes_by_time on changes (created_at);
 
 -- A message of a mailbox, raw, from the moment it was fetched. Filed on the server only after this row is committed.
 create table reports (

@@ -135,11 +135,6 @@ impl Call {
         }
         Err(Problem::new(Kind::Stale, format!("If-Match is {}, but {stands} stands", shorten(wanted))))
     }
-
-    /// What a sealed secret is bound to: its table, row and column.
-    pub fn binding(table: &str, id: impl Into<uuid::Uuid>) -> String {
-        format!("{table}/{}/secret", id.into())
-    }
 }
 
 fn shorten(text: &str) -> String {

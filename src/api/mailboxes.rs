@@ -18,6 +18,7 @@ use crate::{
     store::{
         Connection,
         mailboxes::{self, Mailbox},
+        secret_binding,
     },
 };
 
@@ -143,7 +144,7 @@ impl Terms {
 }
 
 fn apply(call: &Call, mailbox: &mut Mailbox, edited: Edited, terms: Terms) -> Result<(), Problem> {
-    if let Some(sealed) = edited.seal(call, &Call::binding("mailboxes", mailbox.id), mailbox.sealed())? {
+    if let Some(sealed) = edited.seal(call, &secret_binding("mailboxes", mailbox.id), mailbox.sealed())? {
         mailbox.set_secret(sealed);
     }
     if edited.is_another {

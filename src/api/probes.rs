@@ -19,7 +19,7 @@ use crate::{
     domain::id::{MailboxId, RelayId},
     mailbox::{self, Auth, Limits, TlsMode},
     relay,
-    store::{mailboxes, mailboxes::Mailbox, relays, routes},
+    store::{mailboxes, mailboxes::Mailbox, relays, routes, secret_binding},
 };
 
 /// For all of a test; a name with many addresses that don't answer would take longer.
@@ -135,7 +135,7 @@ async fn test_mailbox(call: &Call) -> Result<Answer, Problem> {
 fn open_mailbox(call: &Call, row: &Mailbox) -> Result<mailbox::Settings, &'static str> {
     let secret = row
         .sealed()
-        .and_then(|sealed| call.context.keyring.open(&Call::binding("mailboxes", row.id), &sealed).ok())
+        .and_then(|sealed| call.context.keyring.open(&secret_binding("mailboxes", row.id), &sealed).ok())
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .ok_or("its password does not open with this installation's keys: send it again")?;
     Ok(mailbox::Settings {

@@ -59,7 +59,7 @@ pub enum Kind {
     TooManyRequests,
     /// A fault of ours.
     Internal,
-    /// Postgres is away; nothing was changed.
+    /// Postgres is away; nothing was changed, unless the detail says otherwise.
     Unavailable,
 }
 
@@ -320,6 +320,12 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable(cause) => {
                 tracing::warn!(%cause, "a request found Postgres away");
                 Self::new(Kind::Unavailable, "Nothing was changed; please try again").retry_after(2)
+            }
+            StoreError::InDoubt(cause) => {
+                tracing::warn!(%cause, "Postgres went away while a request was committed");
+                let detail = "Postgres went away while this was committed: it may have been done. Repeat it with the \
+                              same Idempotency-Key, or look first";
+                Self::new(Kind::Unavailable, detail).retry_after(2)
             }
             StoreError::Collision(cause) => {
                 tracing::warn!(%cause, "two requests stood in each other's way");

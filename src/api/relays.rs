@@ -19,6 +19,7 @@ use crate::{
     store::{
         Connection,
         relays::{self, Relay},
+        secret_binding,
     },
 };
 
@@ -139,7 +140,7 @@ impl Terms {
 }
 
 fn apply(call: &Call, relay: &mut Relay, edited: Edited, terms: Terms) -> Result<(), Problem> {
-    relay.set_secret(edited.seal(call, &Call::binding("relays", relay.id), relay.sealed())?);
+    relay.set_secret(edited.seal(call, &secret_binding("relays", relay.id), relay.sealed())?);
     if edited.is_another {
         "untested".clone_into(&mut relay.health);
     }

@@ -38,6 +38,8 @@ const FOR_POSTGRES: Duration = Duration::from_secs(3);
 const FOR_WRITERS: Duration = Duration::from_secs(2);
 /// For signing off, while Postgres may be away.
 const FOR_SIGN_OFF: Duration = Duration::from_secs(2);
+/// Connections to Postgres that recipients' routes have for themselves.
+const FOR_TRACK: u32 = 4;
 
 /// The running roles of this process.
 pub struct Service {
@@ -152,7 +154,9 @@ impl Service {
     ) -> anyhow::Result<()> {
         let (store, keyring) = (self.ground.store.clone(), Arc::clone(&self.ground.keyring));
         let touched = if roles.contains(Role::Track) {
-            let (context, waiting) = track::Context::new(store.clone(), Arc::clone(&keyring), &settings.tracking)?;
+            // Of its own, so that no press of the API keeps an unsubscribe waiting.
+            let apart = store.beside(FOR_TRACK);
+            let (context, waiting) = track::Context::new(apart, Arc::clone(&keyring), &settings.tracking)?;
             let waiting = Arc::new(tokio::sync::Mutex::new(waiting));
             self.writers.keep("track", move |shutdown| {
                 let waiting = Arc::clone(&waiting);

@@ -26,12 +26,13 @@ use super::{
 };
 use crate::{
     domain::{
+        campaign::CampaignState,
         delivery::DeliveryState,
         id::{CampaignId, NodeId, WorkspaceId},
         throttle::Rate,
     },
     keyring::Keyring,
-    store::{Connection, StoreError, batches},
+    store::{self, Connection, StoreError, batches, moves},
 };
 
 /// A statement that takes longer counts as failed.
@@ -136,9 +137,9 @@ impl Claims {
                 return Err(error);
             }
             Err(error) => {
-                tracing::error!(%workspace, campaign = %held.campaign, %error, "a campaign can't be sent");
-                self.holds.insert(held.campaign, Instant::now() + HOLD);
                 batches::release(connection, &held, node, now).await?;
+                self.holds.insert(held.campaign, Instant::now() + HOLD);
+                stop(connection, workspace, held.campaign, &error.to_string(), now).await?;
                 return Ok(Taken::Enough);
             }
         };
@@ -253,6 +254,22 @@ impl Claims {
         }
         Ok(())
     }
+}
+
+/// Pause a campaign that can't be sent as it is, with the reason.
+async fn stop(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    tracing::error!(%workspace, %campaign, reason, "a campaign can't be sent and is paused");
+    let mut transaction = store::begin_on(connection).await?;
+    if moves::lock(&mut transaction, workspace, campaign).await? == Some(CampaignState::Sending) {
+        moves::stop(&mut transaction, workspace, campaign, reason, now).await?;
+    }
+    store::commit(transaction).await
 }
 
 /// What came of trying to take a batch.

@@ -57,9 +57,7 @@ impl Keeper {
         }
         let mut has_more = self.bring_back(connection, node).await?;
         has_more |= sweep(connection, node).await?;
-        for (workspace, campaign) in moves::finish_idle(connection, Utc::now()).await? {
-            tracing::info!(%workspace, %campaign, "a campaign is sent");
-        }
+        finish(connection).await?;
         if self.rescued_at.is_none_or(|at| at.elapsed() >= self.settings.rescue_every) {
             self.rescued_at = Some(Instant::now());
             if rescue::step(connection, node, &self.settings, &self.pulse).await? > 0 {
@@ -109,6 +107,17 @@ async fn bring_back(
     retries::end_stragglers(&mut transaction, workspace, node, REGROUP, now).await?;
     store::commit(transaction).await?;
     Ok(n)
+}
+
+/// End the campaigns with nothing left to do.
+async fn finish(connection: &mut Connection) -> Result<(), StoreError> {
+    for workspace in moves::workspaces_with_sending(connection).await? {
+        let finished = moves::finish_idle(connection, workspace, Utc::now()).await;
+        for campaign in excuse("finish", workspace, finished)?.unwrap_or_default() {
+            tracing::info!(%workspace, %campaign, "a campaign is sent");
+        }
+    }
+    Ok(())
 }
 
 async fn sweep(connection: &mut Connection, node: NodeId) -> Result<bool, StoreError> {

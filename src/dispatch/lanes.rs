@@ -52,6 +52,8 @@ pub(super) struct Lanes {
 struct Yard {
     desk: Arc<Desk>,
     lanes: Vec<Arc<Lane>>,
+    /// Relays that can't be used as they are written down: their revision, and that it was told.
+    unusable: HashMap<RelayId, i64>,
     read_at: Instant,
     used_at: Instant,
 }
@@ -81,7 +83,11 @@ impl Lanes {
         let is_fresh = self.lock().get(&workspace).is_some_and(|yard| now.duration_since(yard.read_at) < FRESH);
         if !is_fresh {
             let routes = routes::enabled(connection, workspace).await?;
-            self.renew(workspace, routes, now);
+            let faults = self.renew(workspace, routes, now);
+            for (relay, fault) in faults {
+                tracing::error!(%workspace, %relay, fault, "a relay can't be used");
+                routes::note_health(connection, workspace, relay, Some(fault), Utc::now()).await?;
+            }
         }
         let mut yards = self.lock();
         let Some(yard) = yards.get_mut(&workspace) else {
@@ -95,11 +101,13 @@ impl Lanes {
         })
     }
 
-    fn renew(&self, workspace: WorkspaceId, routes: Vec<routes::Route>, now: Instant) {
+    /// Make the lanes anew where relays were edited. Answers the relays that can't be used, each once, with the reason.
+    fn renew(&self, workspace: WorkspaceId, routes: Vec<routes::Route>, now: Instant) -> Vec<(RelayId, &'static str)> {
         let mut yards = self.lock();
         let yard = yards.entry(workspace).or_insert_with(|| Yard {
             desk: Arc::default(),
             lanes: Vec::new(),
+            unusable: HashMap::new(),
             read_at: now,
             used_at: now,
         });
@@ -108,21 +116,30 @@ impl Lanes {
         }
         yard.read_at = now;
         let mut old = std::mem::take(&mut yard.lanes);
+        let known = std::mem::take(&mut yard.unusable);
+        let mut faults = Vec::new();
         for route in routes {
             let same = old.iter().position(|lane| lane.relay == route.relay && lane.revision == route.revision);
             let lane = match same {
                 Some(place) => old.swap_remove(place),
-                None => match self.lane(workspace, &yard.desk, route, now) {
-                    Ok(lane) => Arc::new(lane),
-                    Err(fault) => {
-                        tracing::error!(%workspace, fault, "a relay can't be used");
-                        continue;
+                None => {
+                    let (relay, revision) = (route.relay, route.revision);
+                    match self.lane(workspace, &yard.desk, route, now) {
+                        Ok(lane) => Arc::new(lane),
+                        Err(fault) => {
+                            yard.unusable.insert(relay, revision);
+                            if known.get(&relay) != Some(&revision) {
+                                faults.push((relay, fault));
+                            }
+                            continue;
+                        }
                     }
-                },
+                }
             };
             yard.lanes.push(lane);
         }
         old.iter().for_each(|lane| lane.close());
+        faults
     }
 
     fn lane(

@@ -66,11 +66,6 @@ impl Attempted {
         Self { class: reason, ..Self::said(Outcome::Suppressed, Phase::Mail.as_str(), text.into()) }
     }
 
-    /// The process gave up waiting for the reply to a final dot.
-    pub fn unknown(phase: Phase, reason: impl Into<String>) -> Self {
-        Self::said(Outcome::Unknown, phase.as_str(), reason.into())
-    }
-
     fn said(outcome: Outcome, phase: &'static str, text: String) -> Self {
         Self { outcome, phase, code: None, enhanced: None, text, class: "", condemns: false }
     }

@@ -19,12 +19,11 @@ pub const SCOPE_LISTS: &str = "lists";
 pub const SCOPE_ALL: &str = "all";
 
 const LAYOUT: &str = "layout";
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 5] = [
     (LAYOUT, include_str!("../../templates/pages/layout.hbs")),
     ("unsubscribe", include_str!("../../templates/pages/unsubscribe.hbs")),
     ("unsubscribed", include_str!("../../templates/pages/unsubscribed.hbs")),
     ("invalid", include_str!("../../templates/pages/invalid.hbs")),
-    ("gone", include_str!("../../templates/pages/gone.hbs")),
     ("unavailable", include_str!("../../templates/pages/unavailable.hbs")),
 ];
 
@@ -54,8 +53,6 @@ pub enum Page<'a> {
     },
     /// The token is not one of ours, or is of another kind: 404.
     Invalid,
-    /// What the token names was deleted: 410.
-    Gone,
     /// Postgres is away and nothing could be committed: 503.
     Unavailable,
 }
@@ -66,7 +63,6 @@ impl Page<'_> {
             Self::Unsubscribe { .. } => "unsubscribe",
             Self::Unsubscribed { .. } => "unsubscribed",
             Self::Invalid => "invalid",
-            Self::Gone => "gone",
             Self::Unavailable => "unavailable",
         }
     }
@@ -135,7 +131,6 @@ mod tests {
             Page::Unsubscribed { sender: "Acme", address: "a***@example.com", lists: &[], is_all: false },
             Page::Unsubscribed { sender: "Acme", address: "a***@example.com", lists: &["News"], is_all: true },
             Page::Invalid,
-            Page::Gone,
             Page::Unavailable,
         ];
         every.iter().map(|page| pages.render(page).unwrap()).collect()

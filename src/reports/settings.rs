@@ -7,16 +7,13 @@ use crate::{
     domain::id::MailboxId,
     keyring::KeyringError,
     mailbox::{Auth, Settings, TlsMode},
-    store::{
-        StoreError,
-        mailbox_reads::{LeasedMailbox, secret_binding},
-    },
+    store::{StoreError, mailbox_reads::LeasedMailbox, secret_binding},
 };
 
 /// The settings of a session with this mailbox.
 pub(super) fn open(context: &Context, mailbox: MailboxId, row: &LeasedMailbox) -> Result<Settings, ReportsError> {
     let sealed = row.secret.as_ref().ok_or(ReportsError::NoSecret)?;
-    let secret = context.keyring.open(&secret_binding(mailbox), sealed)?;
+    let secret = context.keyring.open(&secret_binding("mailboxes", mailbox), sealed)?;
     let secret = String::from_utf8(secret).map_err(|_| KeyringError::Sealed)?;
     Ok(Settings {
         host: row.host.clone(),

@@ -6,6 +6,9 @@ pub enum StoreError {
     /// Postgres can't be reached, is starting or shutting down, or no connection was free in time. Worth trying again.
     #[error("Postgres can't be reached: {0}")]
     Unavailable(#[source] sqlx::Error),
+    /// Postgres went away while it committed: whether the transaction stands is not known.
+    #[error("Postgres went away while it committed: {0}")]
+    InDoubt(#[source] sqlx::Error),
     /// A unique or foreign key, or a CHECK, refused the rows; the constraint's name tells which.
     #[error("constraint {constraint}: {source}")]
     Constraint {
@@ -44,7 +47,7 @@ impl StoreError {
 
     /// Whether Postgres was away: answered by 503 at the edge, waited out by the loops.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::InDoubt(_))
     }
 }
 

@@ -28,7 +28,7 @@ pub struct LeasedMailbox {
     pub auth: String,
     /// The user name.
     pub username: String,
-    /// The password or token, bound to [`secret_binding`].
+    /// The password or token, bound to [`super::secret_binding`].
     pub secret: Option<Sealed>,
     /// Log in outside TLS also where that isn't loopback.
     pub allow_plaintext_auth: bool,
@@ -42,11 +42,6 @@ pub struct LeasedMailbox {
     pub n_failures: i32,
     /// Changes with every edit.
     pub revision: i64,
-}
-
-/// What a mailbox's secret is sealed for.
-pub fn secret_binding(mailbox: MailboxId) -> String {
-    format!("mailboxes/{}/secret", mailbox.0)
 }
 
 /// Mailboxes that are enabled, that nobody reads, and whose next round is due by `now`.

@@ -150,6 +150,17 @@ pub async fn begin_on(connection: &mut Connection) -> Result<sqlx::Transaction<'
 }
 
 /// Commit; by this name callers need no sqlx trait or type.
+///
+/// # Errors
+/// [`StoreError::InDoubt`] when the answer to COMMIT was lost.
 pub async fn commit(transaction: sqlx::Transaction<'_, Postgres>) -> Result<(), StoreError> {
-    Ok(transaction.commit().await?)
+    transaction.commit().await.map_err(|error| match error.into() {
+        StoreError::Unavailable(cause) => StoreError::InDoubt(cause),
+        error => error,
+    })
+}
+
+/// What a sealed secret of a row is bound to: its table, row and column.
+pub fn secret_binding(table: &str, id: impl Into<uuid::Uuid>) -> String {
+    format!("{table}/{}/secret", id.into())
 }

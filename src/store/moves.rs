@@ -193,6 +193,26 @@ pub async fn fail_start(
     Ok(())
 }
 
+/// Pause a campaign that the caller has locked while it was sending, with the reason in words: it can't be sent as it is.
+pub async fn stop(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    apply(connection, workspace, campaign, CampaignState::Sending, CampaignMove::Pause, None, now).await?;
+    sqlx::query!(
+        "update campaigns set state_reason = $3 where workspace_id = $1 and id = $2",
+        workspace.0,
+        campaign.0,
+        reason
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Scheduled campaigns whose time has come.
 pub async fn due_scheduled(
     connection: &mut Connection,
@@ -214,21 +234,33 @@ pub async fn next_scheduled(connection: &mut Connection) -> Result<Option<DateTi
         .await?)
 }
 
-/// End every sending campaign with nothing left to do. An `unknown` that waits for its resend is something.
+/// Workspaces with a campaign whose audience is complete and that is still being sent.
+pub async fn workspaces_with_sending(connection: &mut Connection) -> Result<Vec<WorkspaceId>, StoreError> {
+    let rows = sqlx::query_scalar!(
+        "select distinct workspace_id from campaigns where state = 'sending' and audience_complete"
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(WorkspaceId::from).collect())
+}
+
+/// End every sending campaign of a workspace with nothing left to do. An `unknown` that waits for its resend is something.
 pub async fn finish_idle(
     connection: &mut Connection,
+    workspace: WorkspaceId,
     now: DateTime<Utc>,
-) -> Result<Vec<(WorkspaceId, CampaignId)>, StoreError> {
-    let rows = sqlx::query!(
-        "update campaigns c set state = 'sent', finished_at = $1, updated_at = $1, revision = revision + 1
-         where c.state = 'sending' and c.audience_complete
-           and not exists (select from batches b where b.workspace_id = c.workspace_id and b.campaign_id = c.id)
+) -> Result<Vec<CampaignId>, StoreError> {
+    let rows = sqlx::query_scalar!(
+        "update campaigns c set state = 'sent', finished_at = $2, updated_at = $2, revision = revision + 1
+         where c.workspace_id = $1 and c.state = 'sending' and c.audience_complete
+           and not exists (select from batches b where b.workspace_id = $1 and b.campaign_id = c.id)
            and not exists (select from deliveries d
-                           where d.workspace_id = c.workspace_id and d.due_at is not null and d.campaign_id = c.id)
-         returning c.workspace_id, c.id",
+                           where d.workspace_id = $1 and d.due_at is not null and d.campaign_id = c.id)
+         returning c.id",
+        workspace.0,
         now
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.workspace_id.into(), row.id.into())).collect())
+    Ok(rows.into_iter().map(CampaignId::from).collect())
 }

@@ -1,7 +1,7 @@
 //! What was found in mailboxes: raw first, then read, then filed away on the server.
 //!
 //! A report's row moves from `fetched` to `recorded` or `quarantined` once, and whoever makes that move commits its
-//! consequences with it. Not here: what follows from a report (`bounces`, `complaints`), the cursor (`mailbox_reads`).
+//! consequences with it. Not here: what follows from a report (`bounces`), the cursor (`mailbox_reads`).
 
 use std::collections::HashSet;
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::{
     delivery::DeliveryState,
-    id::{BatchId, DeliveryId, NodeId, WorkspaceId},
+    id::{DeliveryId, NodeId, WorkspaceId},
 };
 
 /// What one rescue took back.
@@ -147,22 +147,6 @@ pub async fn leave_unknown(
         workspace.0,
         &deliveries.iter().map(|delivery| delivery.0).collect::<Vec<_>>(),
         now
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Let a batch's lease run out now, as if its holder had died: for tests of what follows.
-pub async fn expire_lease(
-    connection: &mut Connection,
-    workspace: WorkspaceId,
-    batch: BatchId,
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        "update batches set lease_until = clock_timestamp() where workspace_id = $1 and id = $2 and owner is not null",
-        workspace.0,
-        batch.0
     )
     .execute(connection)
     .await?;

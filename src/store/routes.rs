@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Connection, StoreError};
+use super::{Connection, StoreError, secret_binding};
 use crate::{
     domain::{
         id::{RelayId, WorkspaceId},
@@ -46,18 +46,13 @@ pub struct Route {
 }
 
 impl Route {
-    /// What its secret is bound to.
-    pub fn binding(relay: RelayId) -> String {
-        format!("relays/{}/secret", relay.0)
-    }
-
     /// Its secret in the clear; empty where it has none.
     ///
     /// # Errors
     /// It was not sealed for this relay by a key of this keyring.
     pub fn open_secret(&self, keyring: &Keyring) -> Result<String, KeyringError> {
         let Some(sealed) = &self.secret else { return Ok(String::new()) };
-        let secret = keyring.open(&Self::binding(self.relay), sealed)?;
+        let secret = keyring.open(&secret_binding("relays", self.relay), sealed)?;
         String::from_utf8(secret).map_err(|_| KeyringError::Sealed)
     }
 }

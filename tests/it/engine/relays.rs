@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use postrider::{
-    domain::delivery::{DeliveryState as State, Outcome},
+    domain::{
+        campaign::CampaignMove,
+        delivery::{DeliveryState as State, Outcome},
+    },
     network::NetworkPolicy,
     relay::{Connector, RelaySettings, probe, submit_once},
     smtp::{Auth, Credentials, Envelope, Timeouts, TlsMode},
@@ -177,4 +180,42 @@ async fn a_single_message_is_submitted_and_its_answer_given() {
         submit_once(&connector(NetworkPolicy::default()), &relay(&peer), &envelope("a@b.c"), message).await.is_err()
     );
     assert_eq!(peer.accepted().len(), 1);
+}
+
+#[tokio::test]
+async fn a_relay_whose_secret_does_not_open_is_told_with_the_reason_and_another_carries_its_mail() {
+    let (locked, other) = (SmtpPeer::start(Script::default()).await, SmtpPeer::start(Script::default()).await);
+    let one = StartedCampaign::over(locked.addr(), 20).await;
+    one.change(
+        "update relays set auth = 'plain', username = 'me', secret = '\\x00'::bytea, secret_key_id = 1
+         where workspace_id = $1",
+    )
+    .await;
+    let engine = Engine::start(&one, quick());
+    until("the relay is told to be failing", || async { health(&one).await.0 == "failing" }).await;
+    let reason = health(&one).await.1.unwrap();
+    assert!(reason.contains("secret does not open"), "{reason}");
+    assert_eq!(one.checked_states().await, [(State::Queued, 20)]);
+    one.add_relay(other.addr(), 200).await;
+    one.until_campaign_is("sent").await;
+    engine.stop().await;
+    assert_eq!(one.close_books().await, [(State::Accepted, 20)]);
+    assert_eq!((locked.facts().n_connections, other.accepted().len()), (0, 20));
+}
+
+#[tokio::test]
+async fn a_campaign_that_can_not_be_compiled_is_paused_with_the_reason_and_holds_up_no_other() {
+    let peer = SmtpPeer::start(Script::default()).await;
+    let one = StartedCampaign::over(peer.addr(), 20).await;
+    one.change("update campaigns set text = '{{#if' where workspace_id = $1").await;
+    let engine = Engine::start(&one, quick());
+    one.until_campaign_is("paused").await;
+    let reason: String =
+        sqlx::query_scalar("select state_reason from campaigns").fetch_one(one.database.pool()).await.unwrap();
+    assert!(reason.contains("text"), "{reason}");
+    one.change("update campaigns set text = 'Hello' where workspace_id = $1").await;
+    one.make(CampaignMove::Resume).await;
+    one.until_campaign_is("sent").await;
+    engine.stop().await;
+    assert_eq!(one.close_books().await, [(State::Accepted, 20)]);
 }

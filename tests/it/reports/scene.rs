@@ -13,7 +13,7 @@ use postrider::{
     mail::return_path,
     network::NetworkPolicy,
     reports::{Context, Reader, ReportsError, Step},
-    store::{self, mailbox_reads::secret_binding},
+    store::{self, secret_binding},
 };
 use serde_json::Value;
 
@@ -95,7 +95,7 @@ impl Scene {
     }
 
     async fn lay_mailbox(&self, port: u16, user: &str, password: &str, tls: &str) {
-        let sealed = self.keyring.seal(&secret_binding(self.mailbox), password.as_bytes()).unwrap();
+        let sealed = self.keyring.seal(&secret_binding("mailboxes", self.mailbox), password.as_bytes()).unwrap();
         sqlx::query(
             "insert into mailboxes (workspace_id, id, name, host, port, tls, username, secret, secret_key_id,
                                     poll_seconds, created_at, updated_at)
