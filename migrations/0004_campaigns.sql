@@ -34,9 +34,7 @@ create table campaigns (
     rate_per_seconds integer check (rate_per_seconds between 1 and 86400),
     started_at timestamptz,
     finished_at timestamptz,
-    -- Time paused doesn't count towards a deferral's age.
     paused_at timestamptz,
-    paused_seconds bigint not null default 0,
     -- The expansion: recipients up to and including this id have their rows; committed with those rows.
     audience_cursor uuid,
     audience_complete boolean not null default false,
@@ -73,6 +71,16 @@ create table campaign_lists (
     foreign key (workspace_id, campaign_id) references campaigns (workspace_id, id) on delete cascade
 );
 create index campaign_lists_by_list on campaign_lists (workspace_id, list_id);
+
+-- The times that a campaign stood paused, each written when it ended: they don't count towards a deferral's age.
+create table campaign_pauses (
+    workspace_id uuid not null,
+    campaign_id uuid not null,
+    paused_at timestamptz not null,
+    resumed_at timestamptz not null,
+    primary key (workspace_id, campaign_id, paused_at),
+    foreign key (workspace_id, campaign_id) references campaigns (workspace_id, id) on delete cascade
+);
 
 -- The links of a campaign's content, numbered once when it is pinned. Click tokens name (delivery, n).
 create table campaign_links (

@@ -109,7 +109,7 @@ impl Flight {
         let later = |schedule: RetrySchedule| {
             let n_attempts = u32::try_from(claimed.attempt.saturating_add(1)).unwrap_or(1);
             let first = claimed.first_attempt_at.unwrap_or(self.begun_at);
-            schedule.after(n_attempts, first, campaign.content.paused_seconds, now, random)
+            schedule.after(n_attempts, first, campaign.content.pauses.since(first), now, random)
         };
         match outcome {
             Outcome::Deferred => Some(later(policy.retry)),

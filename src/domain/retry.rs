@@ -29,22 +29,38 @@ pub enum Retry {
     Expire,
 }
 
+/// The times that a campaign stood paused, each from when to when.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pauses(Vec<(DateTime<Utc>, DateTime<Utc>)>);
+
+impl Pauses {
+    /// How long it stood paused from `start` on.
+    pub fn since(&self, start: DateTime<Utc>) -> TimeDelta {
+        let parts = self.0.iter().map(|&(from, to)| (to - from.max(start)).max(TimeDelta::zero()));
+        parts.fold(TimeDelta::zero(), |sum, part| sum + part)
+    }
+}
+
+impl FromIterator<(DateTime<Utc>, DateTime<Utc>)> for Pauses {
+    fn from_iter<I: IntoIterator<Item = (DateTime<Utc>, DateTime<Utc>)>>(pauses: I) -> Self {
+        Self(pauses.into_iter().collect())
+    }
+}
+
 impl RetrySchedule {
     /// What follows the attempt number `n_attempts` (from 1) that was deferred at `now`.
     ///
-    /// `paused_seconds` is the time the campaign stood paused since the first attempt; it doesn't count as age.
+    /// `paused` is the time the campaign stood paused since the first attempt; it doesn't count as age.
     /// `random` in 0..1 spreads the delay. The last try is made just before the age is reached rather than skipped.
     pub fn after(
         &self,
         n_attempts: u32,
         first_attempt_at: DateTime<Utc>,
-        paused_seconds: i64,
+        paused: TimeDelta,
         now: DateTime<Utc>,
         random: f64,
     ) -> Retry {
-        let deadline = first_attempt_at
-            + seconds(self.max_age_seconds)
-            + TimeDelta::try_seconds(paused_seconds).unwrap_or_default();
+        let deadline = first_attempt_at + seconds(self.max_age_seconds) + paused;
         if now >= deadline {
             return Retry::Expire;
         }
@@ -75,17 +91,24 @@ mod tests {
 
     #[test]
     fn delays_grow_to_a_limit_and_are_spread() {
-        assert_eq!(SCHEDULE.after(1, at(0), 0, at(0), 0.5), Retry::At(at(100)));
-        assert_eq!(SCHEDULE.after(2, at(0), 0, at(0), 0.5), Retry::At(at(200)));
-        assert_eq!(SCHEDULE.after(9, at(0), 0, at(0), 0.5), Retry::At(at(300)));
-        assert_eq!(SCHEDULE.after(1, at(0), 0, at(0), 0.0), Retry::At(at(50)));
-        assert_eq!(SCHEDULE.after(1, at(0), 0, at(0), 1.0), Retry::At(at(150)));
+        assert_eq!(SCHEDULE.after(1, at(0), TimeDelta::seconds(0), at(0), 0.5), Retry::At(at(100)));
+        assert_eq!(SCHEDULE.after(2, at(0), TimeDelta::seconds(0), at(0), 0.5), Retry::At(at(200)));
+        assert_eq!(SCHEDULE.after(9, at(0), TimeDelta::seconds(0), at(0), 0.5), Retry::At(at(300)));
+        assert_eq!(SCHEDULE.after(1, at(0), TimeDelta::seconds(0), at(0), 0.0), Retry::At(at(50)));
+        assert_eq!(SCHEDULE.after(1, at(0), TimeDelta::seconds(0), at(0), 1.0), Retry::At(at(150)));
     }
 
     #[test]
     fn a_delivery_expires_by_its_age_and_time_paused_does_not_count() {
-        assert_eq!(SCHEDULE.after(5, at(0), 0, at(1000), 0.5), Retry::Expire);
-        assert_eq!(SCHEDULE.after(5, at(0), 0, at(900), 0.5), Retry::At(at(1000)));
-        assert_eq!(SCHEDULE.after(5, at(0), 500, at(1000), 0.5), Retry::At(at(1300)));
+        assert_eq!(SCHEDULE.after(5, at(0), TimeDelta::seconds(0), at(1000), 0.5), Retry::Expire);
+        assert_eq!(SCHEDULE.after(5, at(0), TimeDelta::seconds(0), at(900), 0.5), Retry::At(at(1000)));
+        assert_eq!(SCHEDULE.after(5, at(0), TimeDelta::seconds(500), at(1000), 0.5), Retry::At(at(1300)));
+    }
+    #[test]
+    fn only_the_time_paused_after_the_first_attempt_counts() {
+        let pauses: Pauses = [(at(0), at(100)), (at(200), at(250)), (at(300), at(310))].into_iter().collect();
+        for (start, seconds) in [(-10, 160), (0, 160), (40, 120), (100, 60), (220, 40), (305, 5), (400, 0)] {
+            assert_eq!(pauses.since(at(start)), TimeDelta::seconds(seconds), "{start}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::{Connection, StoreError, moves::PinnedLink};
 use crate::domain::{
     campaign::OnUnknown,
     id::{CampaignId, WorkspaceId},
+    retry::Pauses,
     throttle::Rate,
 };
 
@@ -34,8 +35,8 @@ pub struct Content {
     pub on_unknown: OnUnknown,
     /// Its rate.
     pub rate: Option<Rate>,
-    /// How long it stood paused so far, in seconds.
-    pub paused_seconds: i64,
+    /// When it stood paused so far.
+    pub pauses: Pauses,
     /// The links that clicks are counted for, as they were numbered when the content was pinned.
     pub links: Vec<PinnedLink>,
     /// The domain of MAIL FROM; none when the sender domain was deleted.
@@ -52,7 +53,7 @@ pub async fn find(
 ) -> Result<Option<Content>, StoreError> {
     let row = sqlx::query!(
         r#"select c.name, c.from_name, c.from_address, c.reply_to, c.subject as "subject!", c.html, c.text, c.track_opens,
-                  c.track_clicks, c.on_unknown, c.rate_messages, c.rate_per_seconds, c.paused_seconds,
+                  c.track_clicks, c.on_unknown, c.rate_messages, c.rate_per_seconds,
                   s.return_path_domain as "return_path_domain?", s.link_base_url
            from campaigns c
            left join sender_domains s on s.workspace_id = $1 and s.domain = c.from_domain
@@ -70,8 +71,16 @@ pub async fn find(
         workspace.0,
         campaign.0
     )
+    .fetch_all(&mut *connection)
+    .await?;
+    let pauses = sqlx::query!(
+        "select paused_at, resumed_at from campaign_pauses where workspace_id = $1 and campaign_id = $2",
+        workspace.0,
+        campaign.0
+    )
     .fetch_all(connection)
     .await?;
+    let pauses = pauses.into_iter().map(|pause| (pause.paused_at, pause.resumed_at)).collect();
     Ok(Some(Content {
         name: row.name,
         from_name: row.from_name,
@@ -84,7 +93,7 @@ pub async fn find(
         track_clicks: row.track_clicks,
         on_unknown: OnUnknown::parse(&row.on_unknown).ok_or(StoreError::Corrupt("campaigns.on_unknown"))?,
         rate: Rate::from_columns(row.rate_messages, row.rate_per_seconds),
-        paused_seconds: row.paused_seconds,
+        pauses,
         return_path_domain: row.return_path_domain,
         link_base_url: row.link_base_url,
         links,

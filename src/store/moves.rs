@@ -136,6 +136,9 @@ pub async fn apply(
     now: DateTime<Utc>,
 ) -> Result<Option<CampaignState>, StoreError> {
     let Some(to) = step.apply(from) else { return Ok(None) };
+    if from == CampaignState::Paused {
+        note_pause(connection, workspace, campaign, now).await?;
+    }
     sqlx::query!(
         "update campaigns
          set state = $3, state_reason = null, updated_at = $5, revision = revision + 1,
@@ -144,8 +147,6 @@ pub async fn apply(
              delivery_kind = case when $4::timestamptz is not null then 'at' else delivery_kind end,
              started_at = case when $3 = 'sending' then coalesce(started_at, $5) else started_at end,
              finished_at = case when $3 = 'cancelled' then $5 end,
-             paused_seconds = paused_seconds
-                 + case when state = 'paused' then greatest(extract(epoch from $5 - paused_at), 0)::bigint else 0 end,
              paused_at = case when $3 = 'paused' then $5 end,
              sweep_due = $3 = 'cancelled' and started_at is not null,
              template_version_id = case when $3 = 'draft' then null else template_version_id end,
@@ -169,6 +170,27 @@ pub async fn apply(
     };
     changes::append(connection, workspace, change.as_slice()).await?;
     Ok(Some(to))
+}
+
+/// Keep the pause that ends now: from when to when.
+async fn note_pause(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "insert into campaign_pauses (workspace_id, campaign_id, paused_at, resumed_at)
+         select workspace_id, id, paused_at, $3 from campaigns
+         where workspace_id = $1 and id = $2 and paused_at < $3
+         on conflict do nothing",
+        workspace.0,
+        campaign.0,
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Pause a scheduled campaign whose start failed a check, with the reason in words.

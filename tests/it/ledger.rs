@@ -11,7 +11,7 @@ use postrider::{
     },
     store::{
         batches::{self, Blocked, Claim, Claimed},
-        changes, commit, expansions, intents, moves, rescues, retries,
+        changes, commit, contents, expansions, intents, moves, rescues, retries,
         settles::{self, Settle},
         suppressions::{self, NewSuppression},
         sweeps,
@@ -337,4 +337,19 @@ async fn a_cancelled_campaign_is_swept_and_its_sum_stays_the_audience() {
         }
     }
     assert_eq!(one.checked_states().await, [(State::Accepted, 1), (State::Cancelled, 3)]);
+}
+
+#[tokio::test]
+async fn a_pause_is_kept_from_when_to_when_so_that_it_is_no_part_of_an_age() {
+    let one = StartedCampaign::with_recipients(&[]).await;
+    let before = Utc::now();
+    for _ in 0..2 {
+        one.make(CampaignMove::Pause).await;
+        one.make(CampaignMove::Resume).await;
+    }
+    let mut connection = one.store.acquire().await.unwrap();
+    let content = contents::find(&mut connection, one.workspace, one.campaign).await.unwrap().unwrap();
+    let paused = content.pauses.since(before);
+    assert!(paused > TimeDelta::zero() && paused <= Utc::now() - before, "{paused}");
+    assert_eq!(content.pauses.since(Utc::now()), TimeDelta::zero());
 }
