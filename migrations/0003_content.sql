@@ -104,7 +104,7 @@ create table relays (
     host text not null,
     port integer not null check (port between 1 and 65535),
     tls text not null check (tls in ('none', 'starttls', 'implicit')),
-    auth text not null default 'none' check (auth in ('none', 'plain', 'login', 'xoauth2')),
+    auth text not null default 'none' check (auth in ('none', 'plain', 'login', 'cram_md5', 'scram_sha_256', 'xoauth2')),
     username text,
     -- Sealed, bound to `relays/<id>/secret`.
     secret bytea,

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Ways to log in, the default first.
-const AUTHS: &[&str] = &["none", "plain", "login", "xoauth2"];
+const AUTHS: &[&str] = &["none", "plain", "login", "cram_md5", "scram_sha_256", "xoauth2"];
 
 /// The routes of relays.
 pub fn endpoints() -> Vec<Endpoint> {

@@ -45,6 +45,8 @@ pub struct Settings {
     pub max_connections: usize,
     /// Messages over one connection, if the relay doesn't say less.
     pub max_messages_per_connection: u32,
+    /// Age at which a connection takes no further message.
+    pub max_connection_age: Duration,
     /// How long transactions under way may take to finish after the end was asked for.
     pub drain: Duration,
     /// Base of links where the sender domain has none.
@@ -90,6 +92,7 @@ impl Settings {
             idle: Duration::from_secs(smtp.idle_seconds),
             max_connections: dispatch.max_connections,
             max_messages_per_connection: smtp.max_messages_per_connection,
+            max_connection_age: Duration::from_secs(smtp.max_connection_age_seconds),
             // What is left of the process's own time is for the last outcomes.
             drain: Duration::from_secs(server.drain_seconds).mul_f64(0.8),
             public_url: public_url.trim_end_matches('/').to_owned(),

@@ -11,7 +11,7 @@ use std::sync::{
 use chrono::{DateTime, SubsecRound, Utc};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedSender},
-    time::{Duration, sleep, timeout},
+    time::{Duration, Instant, sleep, timeout},
 };
 
 use super::{
@@ -38,7 +38,7 @@ pub(super) enum Dry {
     Idle,
     /// The lane or the engine ends.
     Closed,
-    /// So many messages were drawn as one connection may carry.
+    /// So many messages were drawn as one connection may carry, or it is as old as one may be.
     Retired,
 }
 
@@ -57,7 +57,8 @@ pub(super) async fn supply(crew: &Crew, lane: &Lane, window: &Arc<Semaphore>, in
     let mut left = usize::try_from(most).unwrap_or(usize::MAX);
     let mut slots: Vec<OwnedSemaphorePermit> = Vec::with_capacity(crew.settings.doubt_window);
     let mut drawn: Vec<Drawn> = Vec::with_capacity(crew.settings.doubt_window);
-    while left > 0 {
+    let opened_at = Instant::now();
+    while left > 0 && opened_at.elapsed() < crew.settings.max_connection_age {
         // The semaphore is never closed.
         let Ok(first) = Arc::clone(window).acquire_owned().await else { return Dry::Closed };
         slots.push(first);

@@ -14,6 +14,10 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 
+mod password;
+
+pub use password::{MAX_ITERATIONS, cram_md5, hmac_sha256, stretch_sha256};
+
 /// Bytes of one key.
 pub const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;

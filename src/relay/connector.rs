@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     config,
     network::{NetworkPolicy, ResolveError, resolve},
-    smtp::{Auth, ConnectFailure, Credentials, Phase, Session, Settings, Timeouts, TlsMode},
+    smtp::{Auth, Chunking, ConnectFailure, Credentials, Phase, Session, Settings, Timeouts, TlsMode},
 };
 
 /// How many of a host's addresses are tried, one after the other.
@@ -28,6 +28,8 @@ pub struct RelaySettings {
     pub auth: Auth,
     /// Credentials may leave outside TLS.
     pub allow_plaintext_auth: bool,
+    /// Whether it may be given BDAT: what one session learns holds for all that are made from these settings.
+    pub chunking: Chunking,
 }
 
 impl RelaySettings {
@@ -55,10 +57,13 @@ impl RelaySettings {
                 "none" => Auth::None,
                 "plain" => Auth::Plain(credentials),
                 "login" => Auth::Login(credentials),
+                "cram_md5" => Auth::CramMd5(credentials),
+                "scram_sha_256" => Auth::ScramSha256(credentials),
                 "xoauth2" => Auth::XOAuth2(credentials),
                 _ => return Err("its kind of login is not known"),
             },
             allow_plaintext_auth,
+            chunking: Chunking::default(),
         })
     }
 }
@@ -69,6 +74,7 @@ pub struct Connector {
     policy: Arc<NetworkPolicy>,
     ehlo_name: Arc<str>,
     timeouts: Timeouts,
+    may_chunk: bool,
     extra_ca_pem: Option<Arc<str>>,
 }
 
@@ -101,22 +107,24 @@ impl Connector {
         let timeouts = Timeouts {
             connect: seconds(smtp.connect_timeout_seconds),
             greeting: seconds(smtp.greeting_timeout_seconds),
-            ehlo: seconds(smtp.greeting_timeout_seconds),
+            ehlo: seconds(smtp.ehlo_timeout_seconds),
             tls: seconds(smtp.tls_timeout_seconds),
-            auth: seconds(smtp.command_timeout_seconds),
-            mail: seconds(smtp.command_timeout_seconds),
-            rcpt: seconds(smtp.command_timeout_seconds),
-            data: seconds(smtp.command_timeout_seconds),
-            body: seconds(smtp.data_timeout_seconds),
+            auth: seconds(smtp.auth_timeout_seconds),
+            rset: seconds(smtp.reset_timeout_seconds),
+            mail: seconds(smtp.mail_timeout_seconds),
+            rcpt: seconds(smtp.rcpt_timeout_seconds),
+            data: seconds(smtp.data_timeout_seconds),
+            body: seconds(smtp.block_timeout_seconds),
             dot: seconds(smtp.final_timeout_seconds),
-            ..Timeouts::default()
+            quit: seconds(smtp.quit_timeout_seconds),
         };
-        Self::with(policy, smtp.helo_name.clone().unwrap_or_else(host_name), timeouts)
+        let connector = Self::with(policy, smtp.helo_name.clone().unwrap_or_else(host_name), timeouts);
+        Self { may_chunk: smtp.chunking, ..connector }
     }
 
     /// A connector of its parts.
     pub fn with(policy: NetworkPolicy, ehlo_name: impl Into<Arc<str>>, timeouts: Timeouts) -> Self {
-        Self { policy: Arc::new(policy), ehlo_name: ehlo_name.into(), timeouts, extra_ca_pem: None }
+        Self { policy: Arc::new(policy), ehlo_name: ehlo_name.into(), timeouts, may_chunk: true, extra_ca_pem: None }
     }
 
     /// Give no phase of a session longer than `limit`: for a person who waits for the answer.
@@ -150,6 +158,7 @@ impl Connector {
                 auth: relay.auth.clone(),
                 allow_plaintext_auth: relay.allow_plaintext_auth,
                 timeouts: self.timeouts.clone(),
+                chunking: if self.may_chunk { relay.chunking.clone() } else { Chunking::new(false) },
             };
             match Session::connect(&settings).await {
                 Ok(session) => return Ok(session),

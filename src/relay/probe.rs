@@ -83,7 +83,9 @@ fn protection(session: &Session) -> String {
 fn login(auth: &Auth) -> String {
     match auth {
         Auth::None => "no login is set".into(),
-        Auth::Plain(who) | Auth::Login(who) | Auth::XOAuth2(who) => format!("logged in as {}", who.username),
+        Auth::Plain(who) | Auth::Login(who) | Auth::CramMd5(who) | Auth::ScramSha256(who) | Auth::XOAuth2(who) => {
+            format!("logged in as {}", who.username)
+        }
     }
 }
 

@@ -42,7 +42,16 @@ impl Session {
             capabilities = introduce(&mut wire, &settings.ehlo_name).await?;
         }
         auth::log_in(&mut wire, settings, &capabilities, tls.is_some()).await?;
-        Ok(Self { wire, capabilities, tls, peer: settings.address, greeting: greeting.parse(), reset: Reset::None })
+        Ok(Self {
+            wire,
+            is_chunked: capabilities.chunking && settings.chunking.is_allowed(),
+            chunking: settings.chunking.clone(),
+            capabilities,
+            tls,
+            peer: settings.address,
+            greeting: greeting.parse(),
+            reset: Reset::None,
+        })
     }
 }
 

@@ -7,6 +7,8 @@
 
 use std::io::Write as _;
 
+use bytes::Bytes;
+
 use super::{capabilities::Capabilities, message::PreparedMessage, outcome::Unfit};
 
 /// The most bytes of an address: 64 of local part, 255 of domain (RFC 5321 §4.5.3.1).
@@ -21,23 +23,56 @@ pub struct Envelope {
     pub recipient: String,
 }
 
-/// The commands of one envelope, in one piece and in order.
+/// The commands of one message, made in one piece: whoever may send them together does so.
 #[derive(Debug)]
 pub(super) struct Commands {
-    pub(super) mail: Vec<u8>,
-    pub(super) rcpt: Vec<u8>,
+    bytes: Bytes,
+    n_mail: usize,
+    n_envelope: usize,
+}
+
+/// How the bytes of a message are announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opener {
+    /// DATA: stuffed, and ended by a dot.
+    Data,
+    /// BDAT: one chunk, as it is (RFC 3030).
+    Chunk,
+}
+
+impl Commands {
+    /// All of them.
+    pub(super) fn into_group(self) -> Bytes {
+        self.bytes
+    }
+
+    /// MAIL FROM with RCPT TO, and what opens the data.
+    pub(super) fn split_envelope(mut self) -> (Bytes, Bytes) {
+        (self.bytes.split_to(self.n_envelope), self.bytes)
+    }
+
+    /// Each alone: MAIL FROM, RCPT TO, what opens the data.
+    pub(super) fn split(mut self) -> (Bytes, Bytes, Bytes) {
+        let mail = self.bytes.split_to(self.n_mail);
+        (mail, self.bytes.split_to(self.n_envelope.saturating_sub(self.n_mail)), self.bytes)
+    }
 }
 
 impl Envelope {
     /// The commands that submit `message` under this envelope to a server that can do so much.
-    pub(super) fn write(&self, message: &PreparedMessage, server: &Capabilities) -> Result<Commands, Unfit> {
+    pub(super) fn write(
+        &self,
+        message: &PreparedMessage,
+        server: &Capabilities,
+        opener: Opener,
+    ) -> Result<Commands, Unfit> {
         if !self.return_path.is_empty() && !is_safe(&self.return_path) {
             return Err(Unfit::ReturnPath);
         }
         if !is_safe(&self.recipient) {
             return Err(Unfit::Recipient);
         }
-        let needs_utf8 = !self.return_path.is_ascii() || !self.recipient.is_ascii();
+        let needs_utf8 = !self.return_path.is_ascii() || !self.recipient.is_ascii() || message.has_utf8_header();
         if needs_utf8 && !server.smtp_utf8 {
             return Err(Unfit::NoSmtpUtf8);
         }
@@ -45,25 +80,33 @@ impl Envelope {
             return Err(Unfit::TooLarge { n_bytes: message.n_bytes(), limit_bytes });
         }
 
-        // Both are written with what is still to come in mind: the whole group leaves as one buffer.
-        let mut mail = Vec::with_capacity(self.return_path.len() + self.recipient.len() + 96);
-        mail.extend_from_slice(b"MAIL FROM:<");
-        mail.extend_from_slice(self.return_path.as_bytes());
-        mail.push(b'>');
+        let mut bytes = Vec::with_capacity(self.return_path.len() + self.recipient.len() + 128);
+        bytes.extend_from_slice(b"MAIL FROM:<");
+        bytes.extend_from_slice(self.return_path.as_bytes());
+        bytes.push(b'>');
         if server.size {
             // Writing to a Vec can't fail.
-            let _ = write!(mail, " SIZE={}", message.n_bytes());
+            let _ = write!(bytes, " SIZE={}", message.n_bytes());
         }
         // Where 8BITMIME is not offered the bytes go as they are: every server of today takes them, and what our
         // composer makes is ASCII.
         if message.is_eight_bit() && server.eight_bit_mime {
-            mail.extend_from_slice(b" BODY=8BITMIME");
+            bytes.extend_from_slice(b" BODY=8BITMIME");
         }
         if needs_utf8 {
-            mail.extend_from_slice(b" SMTPUTF8");
+            bytes.extend_from_slice(b" SMTPUTF8");
         }
-        mail.extend_from_slice(b"\r\n");
-        Ok(Commands { mail, rcpt: [b"RCPT TO:<", self.recipient.as_bytes(), b">\r\n"].concat() })
+        bytes.extend_from_slice(b"\r\n");
+        let n_mail = bytes.len();
+        bytes.extend_from_slice(b"RCPT TO:<");
+        bytes.extend_from_slice(self.recipient.as_bytes());
+        bytes.extend_from_slice(b">\r\n");
+        let n_envelope = bytes.len();
+        match opener {
+            Opener::Data => bytes.extend_from_slice(b"DATA\r\n"),
+            Opener::Chunk => _ = write!(bytes, "BDAT {} LAST\r\n", message.n_bytes()),
+        }
+        Ok(Commands { bytes: bytes.into(), n_mail, n_envelope })
     }
 }
 
@@ -108,20 +151,43 @@ mod tests {
 
     fn write(return_path: &str, recipient: &str, message: &str, server: &Capabilities) -> Result<String, Unfit> {
         let envelope = Envelope { return_path: return_path.into(), recipient: recipient.into() };
-        let commands = envelope.write(&PreparedMessage::new(message.to_owned()), server)?;
-        Ok(String::from_utf8([commands.mail, commands.rcpt].concat()).unwrap())
+        let commands = envelope.write(&PreparedMessage::new(message.to_owned()), server, Opener::Data)?;
+        Ok(String::from_utf8(commands.split_envelope().0.to_vec()).unwrap())
     }
 
     #[test]
     fn an_envelope_names_only_what_the_server_offers() {
         let plain = Capabilities::default();
         let able = Capabilities { size: true, eight_bit_mime: true, smtp_utf8: true, ..plain.clone() };
-        assert_eq!(write("a@b.c", "d@e.f", "é", &plain).unwrap(), "MAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\n");
+        assert_eq!(write("a@b.c", "d@e.f", "\né", &plain).unwrap(), "MAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\n");
         assert_eq!(
-            write("", "ü@e.f", "é", &able).unwrap(),
-            "MAIL FROM:<> SIZE=4 BODY=8BITMIME SMTPUTF8\r\nRCPT TO:<ü@e.f>\r\n"
+            write("", "ü@e.f", "\né", &able).unwrap(),
+            "MAIL FROM:<> SIZE=6 BODY=8BITMIME SMTPUTF8\r\nRCPT TO:<ü@e.f>\r\n"
         );
         assert_eq!(write("a@b.c", "d@e.f", "e", &able).unwrap(), "MAIL FROM:<a@b.c> SIZE=3\r\nRCPT TO:<d@e.f>\r\n");
+    }
+
+    #[test]
+    fn the_commands_can_go_one_by_one_and_a_chunk_says_its_size() {
+        let envelope = Envelope { return_path: "a@b.c".into(), recipient: "d@e.f".into() };
+        let message = PreparedMessage::new(".x\r\n");
+        let write = |opener| envelope.write(&message, &Capabilities::default(), opener).unwrap();
+        let (mail, rcpt, opener) = write(Opener::Chunk).split();
+        assert_eq!(mail, "MAIL FROM:<a@b.c>\r\n");
+        assert_eq!(rcpt, "RCPT TO:<d@e.f>\r\n");
+        assert_eq!(opener, "BDAT 4 LAST\r\n");
+        assert_eq!(write(Opener::Data).into_group(), "MAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\nDATA\r\n");
+    }
+
+    #[test]
+    fn an_address_in_a_header_can_need_smtputf8_too_and_text_in_the_body_does_not() {
+        let able = Capabilities { smtp_utf8: true, ..Capabilities::default() };
+        assert!(write("a@b.c", "d@e.f", "From: é@b.c\n\nx", &able).unwrap().contains(" SMTPUTF8"));
+        assert!(!write("a@b.c", "d@e.f", "From: e@b.c\n\né", &able).unwrap().contains(" SMTPUTF8"));
+        assert_eq!(
+            write("a@b.c", "d@e.f", "From: é@b.c\n\nx", &Capabilities::default()).unwrap_err(),
+            Unfit::NoSmtpUtf8
+        );
     }
 
     #[test]

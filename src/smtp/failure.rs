@@ -139,6 +139,9 @@ pub enum ConnectCause {
         /// What EHLO named, or `no login at all`.
         offered: String,
     },
+    /// The relay's side of a login by challenge is not as it should be.
+    #[error("the login was broken off: {0}")]
+    Exchange(&'static str),
     /// Credentials would leave outside TLS.
     #[error("the login was not sent because the session is not encrypted; use TLS, or set allow_plaintext_auth")]
     PlaintextAuth,

@@ -15,6 +15,7 @@ pub struct PreparedMessage {
     /// The same with stuffed dots, where it needs any. DATA sends these.
     stuffed: Option<Bytes>,
     is_eight_bit: bool,
+    has_utf8_header: bool,
 }
 
 impl PreparedMessage {
@@ -30,7 +31,8 @@ impl PreparedMessage {
             (content, has_leading_dot)
         };
         let stuffed = has_leading_dot.then(|| Bytes::from(stuff(&content)));
-        Self { is_eight_bit: !content.is_ascii(), content, stuffed }
+        let is_eight_bit = !content.is_ascii();
+        Self { is_eight_bit, has_utf8_header: is_eight_bit && !header_of(&content).is_ascii(), content, stuffed }
     }
 
     /// The size that SIZE= announces: with CRLF line ends, before dots are stuffed (RFC 1870 §6).
@@ -43,10 +45,28 @@ impl PreparedMessage {
         self.is_eight_bit
     }
 
+    /// Whether any byte of the header is not ASCII, which only SMTPUTF8 allows (RFC 6531 §3.2).
+    pub fn has_utf8_header(&self) -> bool {
+        self.has_utf8_header
+    }
+
+    /// What BDAT sends.
+    pub(super) fn chunk(&self) -> Bytes {
+        self.content.clone()
+    }
+
     /// What DATA sends, without the final dot.
     pub(super) fn data(&self) -> Bytes {
         self.stuffed.as_ref().unwrap_or(&self.content).clone()
     }
+}
+
+/// The header of a clean message.
+fn header_of(content: &[u8]) -> &[u8] {
+    if content.starts_with(b"\r\n") {
+        return &[];
+    }
+    memchr::memmem::find(content, b"\r\n\r\n").and_then(|end| content.get(..end)).unwrap_or(content)
 }
 
 /// What has to be done to a message, found in one pass.

@@ -7,7 +7,7 @@
 //! Not here: resolving hosts and the TLS handshake (`network`); keeping connections, throttles and health (`relay`); campaigns and Postgres (`dispatch`,
 //! `store`); the message's bytes (`mail`).
 //!
-//! RFC 5321 (SMTP), 2920 (PIPELINING), 1870 (SIZE), 6152 (8BITMIME), 6531 (SMTPUTF8), 3207 (STARTTLS), 4954 (AUTH).
+//! RFC 5321 (SMTP), 2920 (PIPELINING), 1870 (SIZE), 3030 (CHUNKING), 6152 (8BITMIME), 6531 (SMTPUTF8), 3207 (STARTTLS), 4954 (AUTH).
 
 mod auth;
 mod capabilities;
@@ -19,10 +19,13 @@ mod outcome;
 mod phase;
 mod pipeline;
 mod reply;
+mod scram;
 mod session;
 mod settings;
 mod source;
 mod stream;
+mod transact;
+mod verdict;
 mod wire;
 
 pub use capabilities::Capabilities;
@@ -34,5 +37,5 @@ pub use phase::{Phase, Timeouts};
 pub use pipeline::Pipeline;
 pub use reply::{MAX_LINE_BYTES, MAX_REPLY_BYTES, MAX_TEXT_BYTES, ProtocolFault, Reply};
 pub use session::Session;
-pub use settings::{Auth, Credentials, Settings, TlsMode};
+pub use settings::{Auth, Chunking, Credentials, Settings, TlsMode};
 pub use source::{Source, Submission};

@@ -2,33 +2,36 @@
 //! so a message costs one round trip and one write. Where PIPELINING is not offered, one command at a time; the
 //! outcomes are the same.
 //!
-//! At most two messages are in flight: `ahead`, whose final dot is queued or written, and `open`, whose envelope is.
+//! At most two messages are in flight: `ahead`, whose end is queued or written, and `open`, whose envelope is.
 //!
-//! Not here: which message is next (`source`), what an outcome leads to (`relay`, `dispatch`). BDAT would be one more way
-//! to close a message.
+//! Where CHUNKING is offered the bytes go as one chunk, behind an accepted envelope and not with it: else a relay that
+//! closed before it read MAIL FROM would leave a message in doubt that it never saw. What a refused chunk leaves behind
+//! is not defined, so RSET stands between a chunk and the next envelope.
 //!
-//! RFC 5321 §3.3 and §4.1.4; RFC 2920 §3.1 (what may be grouped, and what a rejected envelope leaves behind).
+//! Not here: which message is next (`source`), what an outcome leads to (`relay`, `dispatch`).
+//!
+//! RFC 5321 §3.3 and §4.1.4; RFC 2920 §3.1 (what may be grouped, and what a rejected envelope leaves behind); RFC 3030
+//! §2 (BDAT).
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
 use super::{
-    envelope::Envelope,
+    envelope::Opener,
     failure::Cause,
-    message::PreparedMessage,
     outcome::Outcome,
     phase::Phase,
     reply::{ProtocolFault, RawReply},
     session::{Reset, Session},
     source::{Source, Submission},
+    verdict::{cut_off, is_no_such_command, refusal, verdict_at_end},
 };
 
 /// How much of a message may still be unwritten when the next one is asked for: what a slow relay takes its time over
 /// would age the answer.
 const TAIL_BYTES: usize = 64 * 1024;
 const DOT: &[u8] = b".\r\n";
-const DATA: &[u8] = b"DATA\r\n";
 const RSET: &[u8] = b"RSET\r\n";
 
 /// Submits over a session, step by step.
@@ -43,12 +46,13 @@ pub struct Pipeline<'s, T> {
     done: VecDeque<(T, Outcome)>,
 }
 
-/// A message whose final dot is queued or written, and not answered.
+/// A message whose end is queued or written, and not answered.
 #[derive(Debug)]
 struct Ahead<T> {
     ticket: T,
-    /// Where in the stream its final dot begins: if no byte beyond was written, it was surely not submitted.
-    dot_at: u64,
+    /// Where in the stream doubt begins, at its final dot or the last byte of its chunk: if no byte beyond was written,
+    /// it was surely not submitted.
+    doubt_at: u64,
     /// The source said that it is ready while this one was waited for; once is enough.
     was_ready: bool,
 }
@@ -61,25 +65,13 @@ struct Open<T> {
     data: Bytes,
     /// RCPT TO, where commands go one at a time.
     rcpt: Bytes,
+    /// What announces its bytes, if that is still to send.
+    opener: Bytes,
     /// What the next reply answers. `Body` is no reply but the writing of all but the tail, `Dot` the lone dot that ends
     /// a DATA to nobody.
     awaiting: Phase,
     /// Known, while replies are still outstanding.
     verdict: Option<Outcome>,
-}
-
-impl Session {
-    /// Submits one message and waits for its outcome.
-    ///
-    /// Not cancel-safe: dropping it in the middle breaks the session, and the message may or may not be submitted.
-    pub async fn transact(&mut self, envelope: &Envelope, message: &PreparedMessage) -> Outcome {
-        let mut one = Some(Submission { ticket: (), envelope: envelope.clone(), message: message.clone() });
-        let outcome = Pipeline::new(self).advance(&mut || one.take()).await;
-        outcome.map_or_else(
-            || Outcome::NotSubmitted { phase: Phase::Mail, cause: self.broken().cloned().unwrap_or(Cause::Closed) },
-            |((), outcome)| outcome,
-        )
-    }
 }
 
 impl<'s, T> Pipeline<'s, T> {
@@ -168,28 +160,29 @@ impl<'s, T> Pipeline<'s, T> {
     /// Queues the envelope of a message, or finds it unfit.
     fn open(&mut self, submission: Submission<T>) {
         let Submission { ticket, envelope, message } = submission;
-        let Session { wire, capabilities, reset, .. } = &mut *self.session;
-        let commands = match envelope.write(&message, capabilities) {
+        let Session { wire, capabilities, reset, is_chunked, .. } = &mut *self.session;
+        let opener = if *is_chunked { Opener::Chunk } else { Opener::Data };
+        let commands = match envelope.write(&message, capabilities, opener) {
             Ok(commands) => commands,
             Err(unfit) => return self.done.push_back((ticket, Outcome::Unfit(unfit))),
         };
         let mut awaiting = Phase::Mail;
-        let mut rcpt = Bytes::new();
-        if capabilities.pipelining {
-            if *reset == Reset::Due {
-                wire.queue(RSET);
-                *reset = Reset::None;
-                awaiting = Phase::Rset;
-            }
-            let mut group = commands.mail;
-            group.extend_from_slice(&commands.rcpt);
-            group.extend_from_slice(DATA);
-            wire.queue(group);
-        } else {
-            wire.queue(commands.mail);
-            rcpt = commands.rcpt.into();
+        if capabilities.pipelining && *reset == Reset::Due {
+            wire.queue(RSET);
+            *reset = Reset::None;
+            awaiting = Phase::Rset;
         }
-        self.open = Some(Open { ticket, data: message.data(), rcpt, awaiting, verdict: None });
+        let (group, rcpt, opener) = match (capabilities.pipelining, opener) {
+            (true, Opener::Data) => (commands.into_group(), Bytes::new(), Bytes::new()),
+            (true, Opener::Chunk) => {
+                let (envelope, opener) = commands.split_envelope();
+                (envelope, Bytes::new(), opener)
+            }
+            (false, _) => commands.split(),
+        };
+        wire.queue(group);
+        let data = if *is_chunked { message.chunk() } else { message.data() };
+        self.open = Some(Open { ticket, data, rcpt, opener, awaiting, verdict: None });
     }
 
     /// With an open message and none ahead: one reply further.
@@ -200,7 +193,11 @@ impl<'s, T> Pipeline<'s, T> {
         let phase = if open.verdict.is_some() { Phase::Rset } else { awaiting };
         self.session.wire.flush(phase).await?;
         if awaiting == Phase::Body {
-            return self.close(source);
+            return if source.confirm(&open.ticket) {
+                self.close(source)
+            } else {
+                Err(self.break_with(Cause::Withdrawn))
+            };
         }
         let reply = self.session.wire.read_reply(phase).await?;
         if let Some(cause) = self.session.broken() {
@@ -212,8 +209,8 @@ impl<'s, T> Pipeline<'s, T> {
     /// Takes the reply that the open message waits for.
     fn hear<S: Source<Ticket = T>>(&mut self, reply: &RawReply, source: &mut S) -> Result<(), Cause> {
         let Some(open) = &mut self.open else { return Ok(()) };
-        let Session { wire, capabilities, reset, .. } = &mut *self.session;
-        let is_pipelined = capabilities.pipelining;
+        let Session { wire, capabilities, reset, is_chunked, .. } = &mut *self.session;
+        let (is_pipelined, is_chunked) = (capabilities.pipelining, *is_chunked);
         let refusal = refusal(open.awaiting, reply);
         match open.awaiting {
             Phase::Rset if reply.is_positive() => open.awaiting = Phase::Mail,
@@ -224,15 +221,17 @@ impl<'s, T> Pipeline<'s, T> {
             }
             Phase::Rcpt if reply.is_positive() && open.verdict.is_none() => {
                 open.awaiting = Phase::Data;
-                if !is_pipelined {
-                    wire.queue(DATA);
+                if is_chunked {
+                    return self.write_body(source);
                 }
+                wire.queue(std::mem::take(&mut open.opener));
             }
             Phase::Mail | Phase::Rcpt if refusal.is_some() => {
                 open.verdict = open.verdict.take().or(refusal);
                 match open.awaiting {
                     _ if !is_pipelined => self.conclude(),
                     Phase::Mail => open.awaiting = Phase::Rcpt,
+                    _ if is_chunked => self.conclude(),
                     _ => open.awaiting = Phase::Data,
                 }
             }
@@ -269,29 +268,41 @@ impl<'s, T> Pipeline<'s, T> {
                 _ => self.break_with(ProtocolFault::Unsolicited),
             });
         }
+        let Session { wire, is_chunked, .. } = &mut *self.session;
         let Some(open) = &mut self.open else { return Ok(()) };
+        if !source.confirm(&open.ticket) {
+            if !*is_chunked {
+                return Err(self.break_with(Cause::Withdrawn));
+            }
+            // RSET, which is due, takes an envelope back.
+            open.verdict = Some(Outcome::NotSubmitted { phase: Phase::Data, cause: Cause::Withdrawn });
+            self.conclude();
+            return Ok(());
+        }
+        wire.queue(std::mem::take(&mut open.opener));
         let Some(n_head) = open.data.len().checked_sub(TAIL_BYTES).filter(|&n| n > 0) else {
             return self.close(source);
         };
-        if !source.confirm(&open.ticket) {
-            return Err(self.break_with(Cause::Withdrawn));
-        }
-        self.session.wire.queue(open.data.split_to(n_head));
+        wire.queue(open.data.split_to(n_head));
         open.awaiting = Phase::Body;
         Ok(())
     }
 
     /// Queues the last of the open message's bytes, its dot, and the next envelope behind it.
     fn close<S: Source<Ticket = T>>(&mut self, source: &mut S) -> Result<(), Cause> {
-        let Some(open) = self.open.take_if(|open| source.confirm(&open.ticket)) else {
-            return Err(self.break_with(Cause::Withdrawn));
-        };
-        let Session { wire, capabilities, reset, .. } = &mut *self.session;
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let Session { wire, capabilities, reset, is_chunked, .. } = &mut *self.session;
         wire.queue(open.data);
-        let dot_at = wire.n_queued();
-        wire.queue(DOT);
-        *reset = Reset::None;
-        self.ahead = Some(Ahead { ticket: open.ticket, dot_at, was_ready: false });
+        let doubt_at = if *is_chunked {
+            *reset = Reset::Due;
+            wire.n_queued().saturating_sub(1)
+        } else {
+            *reset = Reset::None;
+            let dot_at = wire.n_queued();
+            wire.queue(DOT);
+            dot_at
+        };
+        self.ahead = Some(Ahead { ticket: open.ticket, doubt_at, was_ready: false });
         if capabilities.pipelining
             && let Some(next) = source.take()
         {
@@ -317,9 +328,22 @@ impl<'s, T> Pipeline<'s, T> {
                 return Ok(());
             }
         };
-        let Some(outcome) = verdict_at_dot(&reply) else {
+        let Session { reset, is_chunked, chunking, .. } = &mut *self.session;
+        if *is_chunked && is_no_such_command(reply.code) {
+            // It does not know what it offers, and may be reading our chunk as commands: away. It took nothing.
+            chunking.forbid();
+            let cause = self.break_with(ProtocolFault::NoChunking(reply.code));
+            if let Some(ahead) = self.ahead.take() {
+                self.done.push_back((ahead.ticket, Outcome::NotSubmitted { phase: Phase::Data, cause: cause.clone() }));
+            }
+            return Err(cause);
+        }
+        let Some(outcome) = verdict_at_end(&reply) else {
             return Err(self.break_with(ProtocolFault::UnexpectedCode(reply.code)));
         };
+        if reply.is_positive() && self.open.is_none() {
+            *reset = Reset::None;
+        }
         if let Some(ahead) = self.ahead.take() {
             self.done.push_back((ahead.ticket, outcome));
         }
@@ -348,9 +372,9 @@ impl<'s, T> Pipeline<'s, T> {
         if let Some(reply) = words.as_ref().filter(|reply| reply.code == 421) {
             cause = Cause::Closing(reply.parse());
         }
-        if let Some(Ahead { ticket, dot_at, .. }) = self.ahead.take() {
-            let outcome = if wire.n_written() > dot_at {
-                words.as_ref().and_then(verdict_at_dot).unwrap_or_else(|| Outcome::Unknown { cause: cause.clone() })
+        if let Some(Ahead { ticket, doubt_at, .. }) = self.ahead.take() {
+            let outcome = if wire.n_written() > doubt_at {
+                words.as_ref().and_then(verdict_at_end).unwrap_or_else(|| Outcome::Unknown { cause: cause.clone() })
             } else {
                 cut_off(words.as_ref(), &cause)
             };
@@ -371,30 +395,5 @@ impl<T> Drop for Pipeline<'_, T> {
         if self.ahead.is_some() || self.open.is_some() {
             self.break_with(Cause::Abandoned);
         }
-    }
-}
-
-/// A message whose bytes could not all be written: refused, if the relay said so before it stopped reading.
-fn cut_off(words: Option<&RawReply>, cause: &Cause) -> Outcome {
-    words
-        .filter(|reply| reply.code != 421)
-        .and_then(|reply| refusal(Phase::Body, reply))
-        .unwrap_or_else(|| Outcome::NotSubmitted { phase: Phase::Body, cause: cause.clone() })
-}
-
-/// What the reply to the final dot says; none when it says nothing that has a meaning there.
-fn verdict_at_dot(reply: &RawReply) -> Option<Outcome> {
-    if reply.is_positive() {
-        return Some(Outcome::Accepted { reply: reply.parse() });
-    }
-    refusal(Phase::Dot, reply)
-}
-
-/// A 4xx or 5xx as an outcome.
-fn refusal(phase: Phase, reply: &RawReply) -> Option<Outcome> {
-    match reply.code {
-        400..500 => Some(Outcome::Deferred { phase, reply: reply.parse() }),
-        500.. => Some(Outcome::Rejected { phase, reply: reply.parse() }),
-        _ => None,
     }
 }

@@ -77,6 +77,9 @@ pub enum ProtocolFault {
     /// A code that has no meaning in this phase, such as 354 to MAIL FROM.
     #[error("its answer {0} has no meaning here")]
     UnexpectedCode(u16),
+    /// A code that says so: it offers CHUNKING and doesn't know BDAT. The next session uses DATA.
+    #[error("it offers CHUNKING, but answered {0} to BDAT; DATA is used from now on")]
+    NoChunking(u16),
 }
 
 /// A reply as it came: the lines without their codes, parted by line feeds.

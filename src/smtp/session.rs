@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use super::{capabilities::Capabilities, failure::Cause, phase::Phase, reply::Reply, wire::Wire};
+use super::{capabilities::Capabilities, failure::Cause, phase::Phase, reply::Reply, settings::Chunking, wire::Wire};
 use crate::network::TlsInfo;
 
 /// An SMTP session that is greeted, protected and logged in.
@@ -19,6 +19,9 @@ pub struct Session {
     pub(super) peer: SocketAddr,
     pub(super) greeting: Reply,
     pub(super) reset: Reset,
+    /// Messages go by BDAT.
+    pub(super) is_chunked: bool,
+    pub(super) chunking: Chunking,
 }
 
 /// What became of a transaction that was begun and not ended.

@@ -3,7 +3,13 @@
 //! Not here: where a relay's settings are kept (`store`), resolving its host and refusing private networks (`relay`),
 //! the times of each phase (`phase`).
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use secrecy::SecretString;
 
@@ -29,6 +35,11 @@ pub enum Auth {
     Plain(Credentials),
     /// AUTH LOGIN (never standardised, widely used).
     Login(Credentials),
+    /// AUTH CRAM-MD5 (RFC 2195): the password is not sent, but what is can be guessed at. Only for relays with nothing
+    /// better.
+    CramMd5(Credentials),
+    /// AUTH SCRAM-SHA-256 (RFC 7677): the password is not sent, and the relay proves that it knows it.
+    ScramSha256(Credentials),
     /// AUTH XOAUTH2: the secret is an access token.
     XOAuth2(Credentials),
 }
@@ -40,6 +51,33 @@ pub struct Credentials {
     pub username: String,
     /// The password or access token.
     pub secret: SecretString,
+}
+
+/// Whether messages may go by BDAT where CHUNKING is offered. All sessions with one relay share it (a clone is the
+/// same): a relay, or a box before it, that offers CHUNKING and turns out not to know BDAT gets DATA from then on.
+#[derive(Debug, Clone)]
+pub struct Chunking(Arc<AtomicBool>);
+
+impl Chunking {
+    /// Allowed or not.
+    pub fn new(is_allowed: bool) -> Self {
+        Self(Arc::new(AtomicBool::new(is_allowed)))
+    }
+
+    /// Whether BDAT may be used.
+    pub fn is_allowed(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn forbid(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Default for Chunking {
+    fn default() -> Self {
+        Self::new(true)
+    }
 }
 
 /// Everything a session needs.
@@ -61,6 +99,8 @@ pub struct Settings {
     pub allow_plaintext_auth: bool,
     /// How long each phase may take.
     pub timeouts: Timeouts,
+    /// Whether BDAT may be used.
+    pub chunking: Chunking,
 }
 
 impl Settings {
@@ -75,6 +115,7 @@ impl Settings {
             auth: Auth::None,
             allow_plaintext_auth: false,
             timeouts: Timeouts::default(),
+            chunking: Chunking::default(),
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct Relay {
     pub port: i32,
     /// `none`, `starttls` or `implicit`.
     pub tls: String,
-    /// `none`, `plain`, `login` or `xoauth2`.
+    /// `none`, `plain`, `login`, `cram_md5`, `scram_sha_256` or `xoauth2`.
     pub auth: String,
     /// Who logs in.
     pub username: Option<String>,

@@ -27,7 +27,7 @@ pub struct Route {
     pub port: u16,
     /// `none`, `starttls` or `implicit`.
     pub tls: String,
-    /// `none`, `plain`, `login` or `xoauth2`.
+    /// `none`, `plain`, `login`, `cram_md5`, `scram_sha_256` or `xoauth2`.
     pub auth: String,
     /// Who logs in.
     pub username: Option<String>,

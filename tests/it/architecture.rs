@@ -27,6 +27,8 @@ const KEPT_BY: &[(&str, &[&str])] = &[
     ("lettre", &["mail", "render"]),
     ("governor", &["relay", "api"]),
     ("anyhow", &["app", "main"]),
+    ("aws_lc_rs", &["keyring"]),
+    ("md5", &["keyring"]),
 ];
 
 const MAX_LINES: usize = 400;

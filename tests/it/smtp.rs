@@ -1,6 +1,7 @@
 //! The SMTP session against a scripted server: what it says on the wire, and what it makes of every answer.
 
 mod account;
+mod chunks;
 mod connect;
 mod endings;
 mod login;
@@ -54,7 +55,17 @@ async fn submit_all(session: &mut Session, recipients: &[&str]) -> Vec<(String, 
     outcomes
 }
 
-/// The script with PIPELINING and without: whatever holds, holds in both.
+/// The script with PIPELINING and without, both with DATA: whatever holds, holds in both.
 fn both_ways(script: &Script) -> [Script; 2] {
     [script.clone(), script.clone().without("PIPELINING")]
+}
+
+/// The same with BDAT.
+fn both_ways_in_chunks(script: &Script) -> [Script; 2] {
+    both_ways(&script.clone().with("CHUNKING"))
+}
+
+/// The script with PIPELINING and without, each with DATA and with BDAT.
+fn every_way(script: &Script) -> Vec<Script> {
+    both_ways(script).into_iter().chain(both_ways_in_chunks(script)).collect()
 }

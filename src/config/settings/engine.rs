@@ -65,18 +65,34 @@ pub struct Smtp {
     pub connect_timeout_seconds: u64,
     /// For a TLS handshake, in seconds.
     pub tls_timeout_seconds: u64,
-    /// For the greeting and the reply to EHLO, in seconds.
+    /// For the greeting, in seconds.
     pub greeting_timeout_seconds: u64,
-    /// For any other reply, in seconds.
-    pub command_timeout_seconds: u64,
-    /// For a piece of a message to be taken, in seconds.
+    /// For the reply to EHLO, in seconds.
+    pub ehlo_timeout_seconds: u64,
+    /// For each step of a login, in seconds.
+    pub auth_timeout_seconds: u64,
+    /// For the reply to MAIL FROM, in seconds.
+    pub mail_timeout_seconds: u64,
+    /// For the reply to RCPT TO, in seconds.
+    pub rcpt_timeout_seconds: u64,
+    /// For the reply to DATA, in seconds.
     pub data_timeout_seconds: u64,
+    /// For a piece of a message to be taken, in seconds.
+    pub block_timeout_seconds: u64,
     /// For the reply to the final dot, in seconds.
     pub final_timeout_seconds: u64,
+    /// For the reply to RSET, in seconds.
+    pub reset_timeout_seconds: u64,
+    /// For the reply to QUIT, in seconds.
+    pub quit_timeout_seconds: u64,
+    /// Whether messages may go by BDAT.
+    pub chunking: bool,
     /// Life of a connection without work, in seconds.
     pub idle_seconds: u64,
     /// Messages over one connection.
     pub max_messages_per_connection: u32,
+    /// Age at which a connection takes no further message, in seconds.
+    pub max_connection_age_seconds: u64,
 }
 
 /// `[reports]`

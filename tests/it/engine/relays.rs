@@ -9,7 +9,7 @@ use postrider::{
     },
     network::NetworkPolicy,
     relay::{Connector, RelaySettings, probe, submit_once},
-    smtp::{Auth, Credentials, Envelope, Timeouts, TlsMode},
+    smtp::{Auth, Chunking, Credentials, Envelope, Timeouts, TlsMode},
 };
 
 use crate::support::{
@@ -144,6 +144,7 @@ fn relay(peer: &SmtpPeer) -> RelaySettings {
         tls: TlsMode::None,
         auth: Auth::None,
         allow_plaintext_auth: false,
+        chunking: Chunking::default(),
     }
 }
 

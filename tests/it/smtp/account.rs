@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use postrider::smtp::{Outcome, Pipeline};
 
-use super::{both_ways, connect, submission};
+use super::{connect, every_way, submission};
 use crate::support::smtp_peer::{Action, Moment, Script, SmtpPeer, Step};
 
 /// A fault that depends only on the recipient's number and on which connection this is.
@@ -31,7 +31,7 @@ async fn over_many_broken_sessions_no_message_is_lost_and_none_is_submitted_unno
     for step in [Step::Rcpt, Step::Body, Step::Dot] {
         script = script.at(step, fault);
     }
-    for script in both_ways(&script) {
+    for script in every_way(&script) {
         let peer = SmtpPeer::start(script).await;
         let mut queue: VecDeque<_> = (0..400).map(|n| submission(&format!("r{n}@x.test"))).collect();
         let mut told: BTreeMap<String, Outcome> = BTreeMap::new();

@@ -2,7 +2,7 @@
 
 use postrider::smtp::{Cause, Outcome, Phase, PreparedMessage, ProtocolFault, Session};
 
-use super::{SOON, both_ways, connect, envelope, message, settings, submit_all};
+use super::{SOON, connect, envelope, every_way, message, settings, submit_all};
 use crate::support::smtp_peer::{Action, Script, SmtpPeer, Step};
 
 const ENVELOPE: [(Step, Phase); 3] = [(Step::Mail, Phase::Mail), (Step::Rcpt, Phase::Rcpt), (Step::Data, Phase::Data)];
@@ -10,7 +10,9 @@ const ENVELOPE: [(Step, Phase); 3] = [(Step::Mail, Phase::Mail), (Step::Rcpt, Ph
 /// One message to a peer that does this at that step, in both modes.
 async fn outcomes_of(step: Step, action: Action) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
-    for script in both_ways(&Script::default().at(step, move |_| action.clone())) {
+    let scripts = every_way(&Script::default().at(step, move |_| action.clone()));
+    // With chunks there is no DATA.
+    for script in scripts.into_iter().take(if step == Step::Data { 2 } else { 4 }) {
         let peer = SmtpPeer::start(script).await;
         let mut session = connect(&peer).await;
         outcomes.push(session.transact(&envelope("a@x.test"), &message("hi")).await);
@@ -82,7 +84,8 @@ async fn an_answer_to_the_dot_that_can_not_be_read_is_unknown() {
 #[tokio::test]
 async fn silence_is_left_after_the_phases_own_time() {
     for (step, at) in [ENVELOPE.as_slice(), &[(Step::Dot, Phase::Dot)]].concat() {
-        for script in both_ways(&Script::default().always(step, Action::Silence)) {
+        let n_ways = if step == Step::Data { 2 } else { 4 };
+        for script in every_way(&Script::default().always(step, Action::Silence)).into_iter().take(n_ways) {
             let peer = SmtpPeer::start(script).await;
             let mut settings = settings(&peer);
             match at {
@@ -116,7 +119,7 @@ async fn bytes_that_drip_in_do_not_stretch_a_phases_time() {
 
 #[tokio::test]
 async fn a_relay_that_stops_reading_in_the_body_leaves_the_message_not_submitted() {
-    for script in both_ways(&Script::default().always(Step::Body, Action::Stall)) {
+    for script in every_way(&Script::default().always(Step::Body, Action::Stall)) {
         let peer = SmtpPeer::start(script.with("SIZE 100000000")).await;
         let mut settings = settings(&peer);
         settings.timeouts.body = SOON;
@@ -129,7 +132,7 @@ async fn a_relay_that_stops_reading_in_the_body_leaves_the_message_not_submitted
 
 #[tokio::test]
 async fn a_connection_that_ends_in_the_body_leaves_the_message_not_submitted() {
-    for script in both_ways(&Script::default().always(Step::Body, Action::Reset)) {
+    for script in every_way(&Script::default().always(Step::Body, Action::Reset)) {
         let peer = SmtpPeer::start(script.with("SIZE 100000000")).await;
         let outcome = connect(&peer).await.transact(&envelope("a@x.test"), &big_message()).await;
         assert!(matches!(outcome, Outcome::NotSubmitted { phase: Phase::Body, .. }), "{outcome:?}");
@@ -140,7 +143,7 @@ async fn a_connection_that_ends_in_the_body_leaves_the_message_not_submitted() {
 #[tokio::test]
 async fn a_refusal_in_the_middle_of_the_body_is_heard() {
     let refusal = Action::ReplyAndReset("552 5.3.4 Too much of it".into());
-    for script in both_ways(&Script::default().always(Step::Body, refusal)) {
+    for script in every_way(&Script::default().always(Step::Body, refusal)) {
         let peer = SmtpPeer::start(script.with("SIZE 100000000")).await;
         let outcome = connect(&peer).await.transact(&envelope("a@x.test"), &big_message()).await;
         assert!(matches!(outcome, Outcome::Rejected { phase: Phase::Body, .. }), "{outcome:?}");
@@ -157,7 +160,7 @@ async fn a_421_in_the_middle_of_the_body_is_not_charged_to_the_message() {
 
 #[tokio::test]
 async fn a_relay_out_of_step_is_found_before_a_message_is_given_to_it() {
-    for script in both_ways(&Script::default().always(Step::Dot, Action::reply("250 Ok\r\n250 And once more"))) {
+    for script in every_way(&Script::default().always(Step::Dot, Action::reply("250 Ok\r\n250 And once more"))) {
         let peer = SmtpPeer::start(script).await;
         let mut session = connect(&peer).await;
         let outcomes = submit_all(&mut session, &["a@x.test", "b@x.test"]).await;

@@ -1,5 +1,6 @@
 //! The login.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use postrider::smtp::{Auth, ConnectCause, ConnectFailure, Credentials, Outcome, Phase, Session, Settings, TlsMode};
 
 use super::{envelope, message, settings};
@@ -10,9 +11,15 @@ fn credentials(username: &str, secret: &str) -> Credentials {
 }
 
 /// Every mechanism with these credentials.
-fn logins(username: &str, secret: &str) -> [Auth; 3] {
+fn logins(username: &str, secret: &str) -> [Auth; 5] {
     let credentials = credentials(username, secret);
-    [Auth::Plain(credentials.clone()), Auth::Login(credentials.clone()), Auth::XOAuth2(credentials)]
+    [
+        Auth::Plain(credentials.clone()),
+        Auth::Login(credentials.clone()),
+        Auth::CramMd5(credentials.clone()),
+        Auth::ScramSha256(credentials.clone()),
+        Auth::XOAuth2(credentials),
+    ]
 }
 
 async fn fail(script: Script, auth: Auth) -> ConnectFailure {
@@ -70,6 +77,46 @@ async fn credentials_that_could_add_a_field_are_refused() {
     }
     for auth in logins("user", "a\0b").into_iter().chain(logins("user", "a\u{1}b")) {
         assert_eq!(fail(script(), auth).await.cause, ConnectCause::Setting("secret"));
+    }
+}
+
+#[tokio::test]
+async fn no_password_is_sent_where_a_challenge_is_answered() {
+    for (name, login) in [("CRAM-MD5", 2), ("SCRAM-SHA-256", 3)] {
+        let peer = SmtpPeer::start(Script::default().login("user", "right")).await;
+        let auth = logins("user", "right")[login].clone();
+        Session::connect(&Settings { auth, ..settings(&peer) }).await.unwrap();
+        let facts = peer.facts();
+        assert_eq!(facts.n_commands(&format!("AUTH {name}")), 1);
+        let words = facts.commands.iter().flat_map(|seen| seen.line.split(' '));
+        let sent: Vec<u8> = words.filter_map(|word| STANDARD.decode(word).ok()).flatten().collect();
+        assert!(!String::from_utf8_lossy(&sent).contains("right"));
+    }
+}
+
+#[tokio::test]
+async fn a_relay_that_does_not_prove_the_password_is_not_believed() {
+    let challenge = |text: &str| Action::reply(&format!("334 {}", STANDARD.encode(text)));
+    let wrong = challenge(&format!("v={}", STANDARD.encode([7; 32])));
+    // To AUTH itself, to our proof, and as its own proof in place of the true one.
+    for (n, lie) in [(1, Action::reply("235 2.7.0 Welcome")), (2, Action::reply("235 2.7.0 Welcome")), (2, wrong)] {
+        let script = Script::default().login("user", "right");
+        let script = script.at(Step::Auth, move |moment| if moment.n == n { lie.clone() } else { Action::Proceed });
+        let failure = fail(script, Auth::ScramSha256(credentials("user", "right"))).await;
+        let expected = "the login was broken off: the relay does not prove that it knows the password";
+        assert_eq!(failure.to_string(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_challenge_that_can_not_be_read_or_costs_too_much_ends_the_login() {
+    let dear = format!("334 {}", STANDARD.encode("r=x,s=c2FsdA==,i=4000000000"));
+    for words in ["334 ???", "334 ", "334 /w==", dear.as_str()] {
+        for login in [2, 3] {
+            let script = Script::default().login("user", "right").always(Step::Auth, Action::reply(words));
+            let failure = fail(script, logins("user", "right")[login].clone()).await;
+            assert!(matches!(failure.cause, ConnectCause::Exchange(_) | ConnectCause::Refused { .. }), "{failure}");
+        }
     }
 }
 

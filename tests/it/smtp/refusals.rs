@@ -2,7 +2,7 @@
 
 use postrider::smtp::{Outcome, Phase, Reply, Session, Unfit};
 
-use super::{both_ways, connect, envelope, message, settings, submit_all};
+use super::{both_ways, connect, envelope, every_way, message, settings, submit_all};
 use crate::support::smtp_peer::{Action, Script, SmtpPeer, Step};
 
 const STEPS: [(Step, Phase); 4] =
@@ -21,7 +21,11 @@ fn is_accepted(outcome: &Outcome) -> bool {
 async fn a_refusal_is_told_by_phase_and_costs_neither_the_connection_nor_its_neighbours() {
     for (step, phase) in STEPS {
         for (words, code) in [("450 4.2.1 Not now", 450), ("550 5.1.1 Never", 550)] {
-            for script in both_ways(&refuse_second(step, words)) {
+            for (n, script) in every_way(&refuse_second(step, words)).into_iter().enumerate() {
+                let is_chunked = n >= 2;
+                if is_chunked && step == Step::Data {
+                    continue;
+                }
                 let peer = SmtpPeer::start(script).await;
                 let mut session = connect(&peer).await;
                 let outcomes = submit_all(&mut session, &["a@x.test", "b@x.test", "c@x.test"]).await;
@@ -38,8 +42,13 @@ async fn a_refusal_is_told_by_phase_and_costs_neither_the_connection_nor_its_nei
                 assert_eq!(facts.n_connections, 1, "a refusal never costs the connection");
                 let recipients: Vec<_> = facts.accepted.iter().map(|message| message.recipient()).collect();
                 assert_eq!(recipients, ["a@x.test", "c@x.test"]);
-                let needs_reset = matches!(step, Step::Rcpt | Step::Data);
-                assert_eq!(facts.n_commands("RSET"), usize::from(needs_reset), "{step:?}");
+                // With chunks RSET rides behind each, since what a refused one leaves behind is not defined.
+                if is_chunked {
+                    assert!(facts.n_commands("RSET") > 0 || step == Step::Mail);
+                } else {
+                    let needs_reset = matches!(step, Step::Rcpt | Step::Data);
+                    assert_eq!(facts.n_commands("RSET"), usize::from(needs_reset), "{step:?}");
+                }
             }
         }
     }
@@ -97,7 +106,7 @@ async fn a_421_is_not_charged_to_the_message_whose_envelope_it_answered() {
 #[tokio::test]
 async fn a_421_to_the_final_dot_defers_its_message_and_leaves_the_next_uncharged() {
     for (n, script) in
-        both_ways(&Script::default().always(Step::Dot, Action::ReplyAndClose("421 4.3.2 Going down".into())))
+        every_way(&Script::default().always(Step::Dot, Action::ReplyAndClose("421 4.3.2 Going down".into())))
             .into_iter()
             .enumerate()
     {
@@ -105,8 +114,11 @@ async fn a_421_to_the_final_dot_defers_its_message_and_leaves_the_next_uncharged
         let mut session = connect(&peer).await;
         let outcomes = submit_all(&mut session, &["a@x.test", "b@x.test"]).await;
         assert!(matches!(outcomes[0].1, Outcome::Deferred { phase: Phase::Dot, .. }), "{outcomes:?}");
-        if n == 0 {
-            assert!(matches!(outcomes[1].1, Outcome::NotSubmitted { phase: Phase::Mail, .. }), "{outcomes:?}");
+        if n % 2 == 0 {
+            assert!(
+                matches!(outcomes[1].1, Outcome::NotSubmitted { phase: Phase::Rset | Phase::Mail, .. }),
+                "{outcomes:?}"
+            );
         }
         assert_eq!(peer.accepted().len(), 0);
     }
@@ -114,7 +126,7 @@ async fn a_421_to_the_final_dot_defers_its_message_and_leaves_the_next_uncharged
 
 #[tokio::test]
 async fn what_a_session_can_not_carry_is_told_before_anything_is_sent() {
-    for script in both_ways(&Script::default().with("SIZE 100").without("SMTPUTF8")) {
+    for script in every_way(&Script::default().with("SIZE 100").without("SMTPUTF8")) {
         let peer = SmtpPeer::start(script).await;
         let mut session = connect(&peer).await;
         let unfit = [
@@ -137,7 +149,7 @@ async fn what_a_session_can_not_carry_is_told_before_anything_is_sent() {
 
 #[tokio::test]
 async fn an_unfit_message_does_not_disturb_the_one_before_it() {
-    for script in both_ways(&Script::default()) {
+    for script in every_way(&Script::default()) {
         let peer = SmtpPeer::start(script).await;
         let mut session = connect(&peer).await;
         let outcomes = submit_all(&mut session, &["a@x.test", "not an address", "c@x.test"]).await;

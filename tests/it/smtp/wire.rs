@@ -2,12 +2,12 @@
 
 use postrider::smtp::{Envelope, Outcome, PreparedMessage};
 
-use super::{both_ways, connect, envelope, submit_all};
+use super::{connect, envelope, every_way, submit_all};
 use crate::support::smtp_peer::{Script, SmtpPeer};
 
 #[tokio::test]
 async fn a_message_arrives_byte_for_byte_with_clean_line_ends() {
-    for script in both_ways(&Script::default()) {
+    for script in every_way(&Script::default()) {
         let peer = SmtpPeer::start(script).await;
         let mut session = connect(&peer).await;
         for raw in ["Subject: x\n\n.\n..\nMAIL FROM:<a@b>\r.\r\nend", ".\r\n", "", "a\r\n.\r\n"] {
@@ -24,7 +24,7 @@ async fn a_message_arrives_byte_for_byte_with_clean_line_ends() {
 
 #[tokio::test]
 async fn a_big_message_arrives_whole() {
-    for script in both_ways(&Script::default().with("SIZE 100000000")) {
+    for script in every_way(&Script::default().with("SIZE 100000000")) {
         let peer = SmtpPeer::start(script).await;
         let text = format!("Subject: big\r\n\r\n{}", ".a line with a dot\r\n".repeat(200_000));
         let message = PreparedMessage::new(text.clone());
@@ -54,7 +54,7 @@ async fn an_envelope_says_what_its_message_needs() {
 async fn outcomes_come_in_order_and_both_modes_say_the_same() {
     let recipients: Vec<String> = (0..50).map(|n| format!("r{n}@x.test")).collect();
     let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
-    for script in both_ways(&Script::default()) {
+    for script in every_way(&Script::default()) {
         let peer = SmtpPeer::start(script).await;
         let mut session = connect(&peer).await;
         let outcomes = submit_all(&mut session, &recipients).await;

@@ -45,6 +45,7 @@ pub fn quick() -> Settings {
         idle: Duration::from_secs(2),
         max_connections: 100,
         max_messages_per_connection: 1000,
+        max_connection_age: Duration::from_secs(600),
         drain: Duration::from_secs(10),
         public_url: "https://links.test".into(),
     }

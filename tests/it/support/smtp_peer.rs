@@ -16,6 +16,7 @@
 mod conversation;
 mod link;
 mod log;
+mod login;
 mod script;
 
 pub use link::{acceptor, tls_fixture};

@@ -7,8 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-
 use super::{
     link::Link,
     log::{Accepted, Log, Seen},
@@ -16,13 +14,15 @@ use super::{
 };
 
 pub struct Conversation {
-    link: Link,
-    script: Arc<Script>,
+    pub(super) link: Link,
+    pub(super) script: Arc<Script>,
     log: Arc<Log>,
     connection: usize,
     n_steps: HashMap<Step, usize>,
-    is_logged_in: bool,
+    pub(super) is_logged_in: bool,
     transaction: Option<Transaction>,
+    /// A chunk was refused: what state that leaves is not defined, so a good client resets (RFC 3030 §2).
+    needs_reset: bool,
 }
 
 #[derive(Default)]
@@ -30,10 +30,11 @@ struct Transaction {
     return_path: String,
     parameters: String,
     recipients: Vec<String>,
+    chunks: Option<Vec<u8>>,
 }
 
 /// What became of a step.
-enum Told {
+pub(super) enum Told {
     /// The normal thing shall happen.
     Proceed,
     /// A reply with this code was given instead.
@@ -45,7 +46,7 @@ enum Told {
 }
 
 /// The connection ends here.
-struct End;
+pub(super) struct End;
 
 impl From<io::Error> for End {
     fn from(_: io::Error) -> Self {
@@ -56,7 +57,16 @@ impl From<io::Error> for End {
 impl Conversation {
     pub fn new(link: Link, script: Arc<Script>, log: Arc<Log>, connection: usize) -> Self {
         let is_logged_in = script.login.is_none();
-        Self { link, script, log, connection, n_steps: HashMap::new(), is_logged_in, transaction: None }
+        Self {
+            link,
+            script,
+            log,
+            connection,
+            n_steps: HashMap::new(),
+            is_logged_in,
+            transaction: None,
+            needs_reset: false,
+        }
     }
 
     pub async fn hold(mut self) {
@@ -81,8 +91,9 @@ impl Conversation {
                 "MAIL" => self.begin(&line).await?,
                 "RCPT" => self.add_recipient(&line).await?,
                 "DATA" => self.receive(&line).await?,
+                "BDAT" => self.receive_chunk(&line).await?,
                 "RSET" => {
-                    self.transaction = None;
+                    (self.transaction, self.needs_reset) = (None, false);
                     self.answer(Step::Rset, &line, "250 2.0.0 Ok").await?;
                 }
                 "NOOP" => _ = self.answer(Step::Noop, &line, "250 2.0.0 Ok").await?,
@@ -96,7 +107,7 @@ impl Conversation {
         }
     }
 
-    async fn read_command(&mut self) -> Result<String, End> {
+    pub(super) async fn read_command(&mut self) -> Result<String, End> {
         let bytes = self.link.read_line().await?;
         let line = bytes.strip_suffix(b"\r\n").unwrap_or(&bytes);
         if line.len() + 2 != bytes.len() || line.contains(&b'\r') {
@@ -104,7 +115,7 @@ impl Conversation {
         }
         let line = String::from_utf8_lossy(line).into_owned();
         let is_one_by_one = !self.script.extensions.iter().any(|extension| extension == "PIPELINING");
-        if is_one_by_one && self.link.has_more() {
+        if is_one_by_one && self.link.has_more() && !line.starts_with("BDAT ") {
             self.complain(&format!("sent ahead behind {line}, though PIPELINING is not offered"));
         }
         let (connection, at) = (self.connection, Instant::now());
@@ -121,7 +132,7 @@ impl Conversation {
         Ok(told)
     }
 
-    async fn act(&mut self, step: Step, line: &str) -> Result<Told, End> {
+    pub(super) async fn act(&mut self, step: Step, line: &str) -> Result<Told, End> {
         let n = self.n_steps.entry(step).or_default();
         *n += 1;
         let recipients = self.transaction.as_ref().map_or(&[][..], |transaction| &transaction.recipients);
@@ -230,51 +241,12 @@ impl Conversation {
         Ok(())
     }
 
-    async fn log_in(&mut self, line: &str) -> Result<(), End> {
-        if !matches!(self.act(Step::Auth, line).await?, Told::Proceed) {
-            return Ok(());
-        }
-        let (user, secret) = self.script.login.clone().unwrap_or_default();
-        let mut words = line.split(' ').skip(1);
-        let (mechanism, initial) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let is_right = match mechanism {
-            "PLAIN" => decode(initial) == format!("\0{user}\0{secret}"),
-            "LOGIN" => {
-                // "Username:" and "Password:"
-                let given_user = self.ask("334 VXNlcm5hbWU6").await?;
-                let given_secret = self.ask("334 UGFzc3dvcmQ6").await?;
-                (given_user, given_secret) == (user, secret)
-            }
-            "XOAUTH2" if decode(initial) == format!("user={user}\u{1}auth=Bearer {secret}\u{1}\u{1}") => true,
-            "XOAUTH2" => {
-                let challenge = STANDARD.encode(r#"{"status":"401"}"#);
-                if !self.ask(&format!("334 {challenge}")).await?.is_empty() {
-                    self.complain("XOAUTH2's challenge was not answered with an empty line");
-                }
-                false
-            }
-            _ => false,
-        };
-        self.is_logged_in |= is_right;
-        self.link.reply(if is_right { "235 2.7.0 Welcome" } else { "535 5.7.8 Wrong user or password" });
-        Ok(())
-    }
-
-    async fn ask(&mut self, challenge: &str) -> Result<String, End> {
-        self.link.reply(challenge);
-        let line = self.read_command().await?;
-        match self.act(Step::Auth, &line).await? {
-            Told::Proceed => Ok(decode(&line)),
-            _ => Err(End),
-        }
-    }
-
     async fn begin(&mut self, line: &str) -> Result<(), End> {
         if !self.is_logged_in {
             self.link.reply("530 5.7.0 Log in first");
             return Ok(());
         }
-        if self.transaction.is_some() {
+        if self.transaction.is_some() || self.needs_reset {
             self.complain(&format!("{line} inside a transaction"));
             self.link.reply("503 5.5.1 There is a transaction already");
             return Ok(());
@@ -282,7 +254,7 @@ impl Conversation {
         let (return_path, parameters) = path(line);
         let told = self.answer(Step::Mail, line, "250 2.1.0 Ok").await?;
         if told.is_positive() {
-            self.transaction = Some(Transaction { return_path, parameters, recipients: Vec::new() });
+            self.transaction = Some(Transaction { return_path, parameters, ..Transaction::default() });
         }
         Ok(())
     }
@@ -324,50 +296,97 @@ impl Conversation {
         }
         self.act(Step::Body, "").await?;
         let bytes = self.link.read_message().await?;
-        if bytes.windows(2).any(|two| (two[0] == b'\r') != (two[1] == b'\n')) || bytes.first() == Some(&b'\n') {
-            self.complain("a bare CR or LF in a message");
-        }
         if n_recipients == Some(0) {
             self.transaction = None;
             self.link.reply("554 5.5.1 No valid recipients");
             return Ok(());
         }
-        let told = self.act(Step::Dot, "").await?;
-        let transaction = self.transaction.take().unwrap_or_default();
-        if told.is_positive() {
-            let Transaction { return_path, parameters, recipients } = transaction;
-            let (connection, at) = (self.connection, Instant::now());
-            let accepted = Accepted { connection, at, return_path, parameters, recipients, bytes };
-            let n = self.log.note(|facts| {
-                facts.accepted.push(accepted);
-                facts.accepted.len()
-            });
-            match told {
-                Told::Proceed => self.link.reply(&format!("250 2.0.0 Ok: queued as {n}")),
-                Told::Taken => return self.hang_up().await,
-                _ => {}
-            }
-        }
+        self.end(bytes).await?;
         Ok(())
     }
 
-    fn complain(&self, what: &str) {
+    async fn receive_chunk(&mut self, line: &str) -> Result<(), End> {
+        let mut words = line.split(' ').skip(1);
+        let n: usize = words.next().and_then(|n| n.parse().ok()).unwrap_or_default();
+        let is_last = words.next().is_some_and(|word| word.eq_ignore_ascii_case("LAST"));
+        if !self.script.extensions.iter().any(|extension| extension == "CHUNKING") {
+            self.complain(&format!("{line}, though CHUNKING is not offered"));
+        }
+        let told = self.act(Step::Bdat, line).await?;
+        if n > 0 {
+            while !self.link.has_more() {
+                self.link.fill().await?;
+            }
+            self.act(Step::Body, "").await?;
+        }
+        let chunk = self.link.read_bytes(n).await?;
+        let is_one_by_one = !self.script.extensions.iter().any(|extension| extension == "PIPELINING");
+        if is_one_by_one && self.link.has_more() {
+            self.complain("sent ahead behind a chunk, though PIPELINING is not offered");
+        }
+        let is_fit = self.transaction.as_ref().is_some_and(|transaction| !transaction.recipients.is_empty());
+        match told {
+            Told::Proceed if is_fit && !self.needs_reset => {}
+            Told::Proceed => {
+                self.complain(&format!("{line} without a recipient"));
+                self.link.reply("503 5.5.1 No valid recipients");
+                return Ok(());
+            }
+            _ => {
+                self.needs_reset = true;
+                return Ok(());
+            }
+        }
+        let Some(transaction) = &mut self.transaction else { return Ok(()) };
+        let chunks = transaction.chunks.get_or_insert_default();
+        chunks.extend_from_slice(&chunk);
+        if !is_last {
+            self.link.reply("250 2.0.0 Ok so far");
+            return Ok(());
+        }
+        let bytes = std::mem::take(chunks);
+        self.needs_reset = !self.end(bytes).await?;
+        Ok(())
+    }
+
+    /// A message was read to its end: takes it, or does what the script says. True when it was taken.
+    async fn end(&mut self, bytes: Vec<u8>) -> Result<bool, End> {
+        if bytes.windows(2).any(|two| (two[0] == b'\r') != (two[1] == b'\n')) || bytes.first() == Some(&b'\n') {
+            self.complain("a bare CR or LF in a message");
+        }
+        let told = self.act(Step::Dot, "").await?;
+        let transaction = self.transaction.take().unwrap_or_default();
+        if !told.is_positive() {
+            return Ok(false);
+        }
+        let Transaction { return_path, parameters, recipients, .. } = transaction;
+        let (connection, at) = (self.connection, Instant::now());
+        let accepted = Accepted { connection, at, return_path, parameters, recipients, bytes };
+        let n = self.log.note(|facts| {
+            facts.accepted.push(accepted);
+            facts.accepted.len()
+        });
+        match told {
+            Told::Proceed => self.link.reply(&format!("250 2.0.0 Ok: queued as {n}")),
+            Told::Taken => return self.hang_up().await,
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    pub(super) fn complain(&self, what: &str) {
         self.log.note(|facts| facts.violations.push(what.into()));
     }
 }
 
 impl Told {
-    fn is_positive(&self) -> bool {
+    pub(super) fn is_positive(&self) -> bool {
         matches!(self, Self::Proceed | Self::Taken | Self::Code(200..300))
     }
 }
 
 fn code(text: &str) -> u16 {
     text.get(..3).and_then(|code| code.parse().ok()).unwrap_or_default()
-}
-
-fn decode(text: &str) -> String {
-    STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
 }
 
 /// What stands between the angle brackets, and behind them.

@@ -76,6 +76,15 @@ impl Link {
         Ok(message)
     }
 
+    /// So many bytes, as they are.
+    pub async fn read_bytes(&mut self, n: usize) -> io::Result<Vec<u8>> {
+        while self.incoming.len() < n {
+            self.fill().await?;
+        }
+        let rest = self.incoming.split_off(n);
+        Ok(std::mem::replace(&mut self.incoming, rest))
+    }
+
     /// Reads what comes next into the buffer, once what was answered is sent.
     pub async fn fill(&mut self) -> io::Result<()> {
         self.flush().await?;

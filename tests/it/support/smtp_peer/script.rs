@@ -17,9 +17,11 @@ pub enum Step {
     Mail,
     Rcpt,
     Data,
+    /// BDAT, before its chunk is read. What is answered here is said before the chunk was taken, and refuses it.
+    Bdat,
     /// The first bytes of a message have arrived. `Proceed` reads the rest.
     Body,
-    /// The whole message was read.
+    /// The whole message was read: up to its dot, or its last chunk.
     Dot,
     Rset,
     Noop,
@@ -195,10 +197,10 @@ impl Script {
         self
     }
 
-    /// Takes no mail before this login; PLAIN, LOGIN and XOAUTH2 are offered.
+    /// Takes no mail before this login; every mechanism is offered.
     pub fn login(mut self, user: &str, secret: &str) -> Self {
         self.login = Some((user.into(), secret.into()));
-        self.with("AUTH PLAIN LOGIN XOAUTH2")
+        self.with("AUTH PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256 XOAUTH2")
     }
 
     /// Answers DATA with 354 also when no recipient is valid.
