@@ -27,7 +27,7 @@ const KEPT_BY: &[(&str, &[&str])] = &[
     ("lettre", &["mail", "render"]),
     ("governor", &["relay", "api"]),
     ("anyhow", &["app", "main"]),
-    ("aws_lc_rs", &["keyring"]),
+    ("aws_lc_rs", &["keyring", "network"]),
     ("md5", &["keyring"]),
 ];
 
