@@ -101,8 +101,7 @@ pub(super) async fn log_in(settings: &Settings, greeted: Greeted) -> Result<Sess
         .await
         .map_err(|_| Cause::TimedOut(limit).at(Stage::Login))?
         .map_err(|cause| cause.at(Stage::Login))?;
-    let limits = settings.limits;
-    let mut session = Session { inner, limits, tls: greeted.tls, can_move: false, can_expunge_by_uid: false };
+    let mut session = Session::new(inner, settings.limits, greeted.tls);
     session.learn().await?;
     Ok(session)
 }

@@ -30,6 +30,8 @@ pub enum Stage {
     Fetch,
     /// Moving messages away.
     File,
+    /// Waiting for news.
+    Idle,
 }
 
 impl fmt::Display for Stage {
@@ -44,6 +46,7 @@ impl fmt::Display for Stage {
             Self::List => "listing new messages",
             Self::Fetch => "fetching messages",
             Self::File => "moving read messages away",
+            Self::Idle => "waiting for new messages",
         })
     }
 }

@@ -55,6 +55,7 @@ impl Session {
             _ => {}
         })
         .await?;
+        (self.n_messages, self.has_news) = (opened.n_messages, false);
         opened.uidvalidity = uidvalidity.ok_or_else(|| Cause::NoUidValidity.at(Stage::Folder))?;
         Ok(opened)
     }

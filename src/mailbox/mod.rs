@@ -1,4 +1,4 @@
-//! The IMAP session: connect, TLS, login, list, fetch, file away. The only place where the IMAP crate is used.
+//! The IMAP session: connect, TLS, login, list, fetch, file away, wait for more. The only place where the IMAP crate is used.
 //!
 //! A tenant names the server, so everything that it sends is a stranger's: lines and literals are held to limits before
 //! the crate parses them (`guard`), every await has a time limit, sizes are asked for before bodies and bodies are
@@ -7,7 +7,7 @@
 //! Not here: what the messages say (`mail::report`), where the reader stands and what follows from a report (`reports`,
 //! `store`), sealed secrets (`keyring`).
 //!
-//! RFC 3501 (IMAP4rev1), RFC 8314 (TLS), RFC 4315 (UIDPLUS), RFC 6851 (MOVE).
+//! RFC 3501 (IMAP4rev1), RFC 8314 (TLS), RFC 4315 (UIDPLUS), RFC 6851 (MOVE), RFC 2177 (IDLE).
 
 mod auth;
 mod connect;
@@ -16,6 +16,7 @@ mod fetch;
 mod file;
 mod folder;
 mod guard;
+mod idle;
 mod line;
 mod name;
 mod probe;
@@ -25,6 +26,7 @@ mod settings;
 pub use error::{Cause, MailboxError, Stage};
 pub use fetch::{Listed, Message};
 pub use folder::Folder;
+pub use idle::Woken;
 pub use probe::{Probe, Step, probe};
 pub use session::Session;
 pub use settings::{Auth, Limits, Settings, TlsMode};

@@ -65,7 +65,9 @@ async fn take_steps(settings: &Settings, policy: &NetworkPolicy, log: &mut Log) 
     let mut session = log.note("auth", log_in(settings, greeted).await, |session| {
         let filing =
             if session.can_move { "moves messages" } else { "has no MOVE, so messages are copied and deleted" };
-        format!("logged in as {}; the server {filing}", settings.username)
+        let arrival =
+            if session.can_idle { "tells of new ones (IDLE)" } else { "has no IDLE, so it is asked again and again" };
+        format!("logged in as {}; the server {filing} and {arrival}", settings.username)
     })?;
     let outcome = look_into_folders(settings, &mut session, log).await;
     session.close().await;

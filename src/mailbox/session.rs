@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use async_imap::imap_proto::{Response, Status};
+use async_imap::imap_proto::{MailboxDatum, Response, Status};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
@@ -33,20 +33,30 @@ pub struct Session {
     pub(super) tls: Option<TlsInfo>,
     pub(super) can_move: bool,
     pub(super) can_expunge_by_uid: bool,
+    pub(super) can_idle: bool,
+    /// Messages in the open folder, as far as the server told.
+    pub(super) n_messages: u32,
+    /// Messages arrived in the open folder since it was opened.
+    pub(super) has_news: bool,
 }
 
 impl Session {
-    /// Ask what the server can do: it matters for filing.
+    pub(super) fn new(inner: async_imap::Session<Wire>, limits: Limits, tls: Option<TlsInfo>) -> Self {
+        let (can_move, can_expunge_by_uid, can_idle) = (false, false, false);
+        Self { inner, limits, tls, can_move, can_expunge_by_uid, can_idle, n_messages: 0, has_news: false }
+    }
+
+    /// Ask what the server can do: it matters for filing and for waiting.
     pub(super) async fn learn(&mut self) -> Result<(), MailboxError> {
-        let (mut can_move, mut can_expunge) = (false, false);
+        let (mut can_move, mut can_expunge, mut can_idle) = (false, false, false);
         self.run(Stage::Login, "CAPABILITY", |response| {
             if let Response::Capabilities(capabilities) = response {
                 let has = |name: &str| capabilities.iter().any(|one| is_named(one, name));
-                (can_move, can_expunge) = (has("MOVE"), has("UIDPLUS"));
+                (can_move, can_expunge, can_idle) = (has("MOVE"), has("UIDPLUS"), has("IDLE"));
             }
         })
         .await?;
-        (self.can_move, self.can_expunge_by_uid) = (can_move, can_expunge);
+        (self.can_move, self.can_expunge_by_uid, self.can_idle) = (can_move, can_expunge, can_idle);
         Ok(())
     }
 
@@ -100,10 +110,29 @@ impl Session {
                 Response::Data { status: Status::Bye, outcome } => {
                     last_word = clip(outcome.information.as_deref().unwrap_or_default());
                 }
-                other => take(other),
+                other => {
+                    self.notice(other)?;
+                    take(other);
+                }
             }
         }
         Err(Cause::Closed(last_word))
+    }
+
+    /// Keep count of the open folder: a server tells of what arrives with any answer, and only once.
+    pub(super) fn notice(&mut self, response: &Response<'_>) -> Result<(), Cause> {
+        match response {
+            Response::Data { status: Status::Bye, outcome } => {
+                return Err(Cause::Closed(clip(outcome.information.as_deref().unwrap_or_default())));
+            }
+            Response::Expunge(_) => self.n_messages = self.n_messages.saturating_sub(1),
+            Response::MailboxData(MailboxDatum::Exists(n_messages)) => {
+                self.has_news |= *n_messages > self.n_messages;
+                self.n_messages = *n_messages;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 }
 

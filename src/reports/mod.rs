@@ -19,6 +19,7 @@ mod reader;
 mod recording;
 mod run;
 mod settings;
+mod waiting;
 
 pub use context::Context;
 pub use error::ReportsError;

@@ -56,7 +56,7 @@ pub struct Reader {
     pub(super) row: LeasedMailbox,
     /// The folder and its server: what cursor and reports are kept under, so that those of another are not mistaken.
     folder_url: String,
-    session: Option<Session>,
+    pub(super) session: Option<Session>,
     /// The folder as it was opened in this round.
     folder: Option<Folder>,
     /// The folder was read to its end in this round.

@@ -25,8 +25,6 @@ const SCAN: Duration = Duration::from_secs(1);
 const N_TAKEN_MAX: i64 = 100;
 /// Rounds under way at a time: each has a session open and reports in memory.
 const N_ROUNDS_MAX: usize = 16;
-/// A session is kept between rounds that follow each other so closely, in seconds.
-const KEPT_SECONDS: i32 = 10;
 
 /// Read every mailbox that no other node reads, until `shutdown` says true; then give the leases back.
 pub async fn run(context: Arc<Context>, mut shutdown: watch::Receiver<bool>) {
@@ -129,12 +127,6 @@ async fn read(reader: &mut Reader, rounds: &Semaphore, wanted: &Notify) {
             }
         }
         drop(permit);
-        if reader.row.poll_seconds > KEPT_SECONDS {
-            reader.rest().await;
-        }
-        tokio::select! {
-            () = sleep(reader.wait().to_std().unwrap_or(SCAN)) => {}
-            () = wanted.notified() => {}
-        }
+        reader.wait_for_news(wanted).await;
     }
 }

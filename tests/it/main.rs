@@ -8,6 +8,7 @@ mod contract;
 mod corpus;
 mod embedded;
 mod engine;
+mod idle;
 mod inspection;
 mod journey;
 mod ledger;

@@ -1,6 +1,7 @@
 //! The mailbox reader, held to its promises on a real Postgres: by a scripted IMAP server that misbehaves when told to,
 //! and by Postfix and Dovecot.
 
+mod arrival;
 mod attribution;
 mod crashes;
 mod faults;

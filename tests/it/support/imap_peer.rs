@@ -17,10 +17,12 @@ use std::{
     collections::{HashMap, HashSet},
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::{
     net::TcpListener,
+    sync::watch,
     task::{JoinHandle, JoinSet},
 };
 
@@ -77,6 +79,8 @@ struct Shared {
     ways: Mutex<Ways>,
     folders: Mutex<HashMap<String, Folder>>,
     asked: Mutex<Vec<String>>,
+    /// Counts changes of folders, for those who idle.
+    changed: watch::Sender<u64>,
 }
 
 /// A server. Dropping it closes everything.
@@ -92,7 +96,12 @@ impl ImapPeer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let folders = HashMap::from([("INBOX".to_owned(), Folder::new(1000))]);
-        let shared = Arc::new(Shared { ways: Mutex::default(), folders: Mutex::new(folders), asked: Mutex::default() });
+        let shared = Arc::new(Shared {
+            ways: Mutex::default(),
+            folders: Mutex::new(folders),
+            asked: Mutex::default(),
+            changed: watch::Sender::default(),
+        });
         let listener = tokio::spawn(listen(listener, Arc::clone(&shared)));
         Self { address, shared, listener }
     }
@@ -114,7 +123,10 @@ impl ImapPeer {
 
     /// Look at a folder, or change it; it is made when it isn't there.
     pub fn folder<T>(&self, name: &str, act: impl FnOnce(&mut Folder) -> T) -> T {
-        act(self.shared.folders.lock().unwrap().entry(name.to_owned()).or_insert_with(|| Folder::new(2000)))
+        let outcome =
+            act(self.shared.folders.lock().unwrap().entry(name.to_owned()).or_insert_with(|| Folder::new(2000)));
+        self.shared.changed.send_modify(|n| *n += 1);
+        outcome
     }
 
     /// The raw messages of a folder; none if it isn't there.
@@ -129,6 +141,19 @@ impl ImapPeer {
     /// The commands so far, without tags; of logins only the name.
     pub fn asked(&self) -> Vec<String> {
         self.shared.asked.lock().unwrap().clone()
+    }
+
+    /// Waits until so many commands have begun with this.
+    pub async fn until_asked(&self, start: &str, n_times: usize) {
+        let mut changed = self.shared.changed.subscribe();
+        let asked = async {
+            while self.n_asked(start) < n_times {
+                changed.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), asked)
+            .await
+            .unwrap_or_else(|_| panic!("no {start}: {:?}", self.asked()));
     }
 
     /// How many commands so far began with this.

@@ -20,17 +20,20 @@ enum Next {
     Close,
     Silence,
     StartTls(Vec<u8>),
+    Idle,
 }
 
 struct Conversation {
     shared: Arc<Shared>,
     selected: Option<String>,
+    /// Messages of the selected folder that the client was told of.
+    n_told: usize,
 }
 
 pub(super) async fn hold(stream: TcpStream, shared: Arc<Shared>) {
     let mut stream: BufStream<Box<dyn Transport>> = BufStream::new(Box::new(stream));
     let greeting = format!("{}\r\n", shared.ways.lock().unwrap().greeting);
-    let mut conversation = Conversation { shared, selected: None };
+    let mut conversation = Conversation { shared, selected: None, n_told: 0 };
     if write(&mut stream, greeting.as_bytes()).await.is_err() {
         return;
     }
@@ -38,7 +41,7 @@ pub(super) async fn hold(stream: TcpStream, shared: Arc<Shared>) {
         let Some((tag, command)) = line.split_once(' ') else { return };
         let name = command_name(command);
         let note = if name == "LOGIN" { name.clone() } else { command.to_owned() };
-        conversation.shared.asked.lock().unwrap().push(note);
+        conversation.note(note);
         if name == "AUTHENTICATE" {
             let _ = write(&mut stream, b"+ \r\n").await;
             let Some(answer) = read_line(&mut stream).await else { return };
@@ -60,6 +63,11 @@ pub(super) async fn hold(stream: TcpStream, shared: Arc<Shared>) {
             }
             Next::Close => return,
             Next::Silence => {}
+            Next::Idle => {
+                if conversation.idle(tag, &mut stream).await.is_none() {
+                    return;
+                }
+            }
             Next::StartTls(bytes) => {
                 let _ = write(&mut stream, &bytes).await;
                 let Ok(protected) = acceptor("server.pem").accept(stream.into_inner()).await else { return };
@@ -87,6 +95,47 @@ fn command_name(command: &str) -> String {
 }
 
 impl Conversation {
+    fn note(&self, command: String) {
+        self.shared.asked.lock().unwrap().push(command);
+        self.shared.changed.send_modify(|n| *n += 1);
+    }
+
+    /// What the client was not told yet: more messages than before.
+    fn news(&mut self) -> Vec<u8> {
+        let folders = self.shared.folders.lock().unwrap();
+        let n_messages = self.selected.as_ref().map_or(0, |name| folders[name].messages.len());
+        let news = (n_messages > self.n_told).then(|| format!("* {n_messages} EXISTS\r\n").into_bytes());
+        self.n_told = n_messages;
+        news.unwrap_or_default()
+    }
+
+    /// None: the connection is to end.
+    async fn idle(&mut self, tag: &str, stream: &mut BufStream<Box<dyn Transport>>) -> Option<()> {
+        let mut changed = self.shared.changed.subscribe();
+        write(stream, b"+ idling\r\n").await.ok()?;
+        self.note("+ idling".into());
+        loop {
+            let news = self.news();
+            write(stream, &news).await.ok()?;
+            tokio::select! {
+                line = read_line(stream) => {
+                    assert_eq!(line?, "DONE");
+                    break;
+                }
+                _ = changed.changed() => {}
+            }
+            if self.shared.ways.lock().unwrap().cut_before == Some("DONE") {
+                self.shared.ways.lock().unwrap().cut_before = None;
+                return None;
+            }
+        }
+        self.note("DONE".into());
+        if self.shared.ways.lock().unwrap().answers.contains_key("DONE") {
+            return Some(());
+        }
+        write(stream, format!("{tag} OK\r\n").as_bytes()).await.ok()
+    }
+
     fn answer(&mut self, tag: &str, name: &str, command: &str) -> Next {
         let ways = self.shared.ways.lock().unwrap().clone();
         if ways.cut_before.is_some_and(|cut| cut == name) {
@@ -109,6 +158,7 @@ impl Conversation {
                     if arguments.ends_with(&format!(" \"{quoted}\"")) { "OK" } else { "NO Authentication failed." };
                 Next::Answer(format!("{tag} {words}\r\n").into())
             }
+            "IDLE" if ways.capabilities.contains(&"IDLE") => Next::Idle,
             "LOGOUT" => Next::Answer(format!("* BYE bye\r\n{tag} OK\r\n").into()),
             "SELECT" | "EXAMINE" => self.open(tag, unquote(arguments)),
             "CREATE" => {
@@ -149,6 +199,7 @@ impl Conversation {
             return Next::Answer(format!("{tag} NO [NONEXISTENT] there is no {name}\r\n").into());
         };
         self.selected = Some(name.to_owned());
+        self.n_told = folder.messages.len();
         let answer = format!(
             "* FLAGS (\\Seen \\Deleted)\r\n* {} EXISTS\r\n* OK [UIDVALIDITY {}] valid\r\n* OK [UIDNEXT {}] next\r\n\
              {tag} OK [READ-WRITE] open\r\n",
@@ -159,7 +210,7 @@ impl Conversation {
         Next::Answer(answer.into())
     }
 
-    fn fetch(&self, tag: &str, arguments: &str, ways: &Ways) -> Next {
+    fn fetch(&mut self, tag: &str, arguments: &str, ways: &Ways) -> Next {
         let (set, items) = arguments.split_once(' ').unwrap();
         let folders = self.shared.folders.lock().unwrap();
         let folder = &folders[self.selected.as_ref().unwrap()];
@@ -183,11 +234,16 @@ impl Conversation {
             answer.extend_from_slice(raw);
             answer.extend_from_slice(b" FLAGS ())\r\n");
         }
+        // A server tells of what arrived with any answer.
+        if folder.messages.len() > self.n_told {
+            self.n_told = folder.messages.len();
+            answer.extend(format!("* {} EXISTS\r\n", self.n_told).bytes());
+        }
         answer.extend(format!("{tag} OK\r\n").bytes());
         Next::Answer(answer)
     }
 
-    fn transfer(&self, tag: &str, arguments: &str, moves: bool, ways: &Ways) -> Next {
+    fn transfer(&mut self, tag: &str, arguments: &str, moves: bool, ways: &Ways) -> Next {
         let (set, target) = arguments.split_once(' ').unwrap();
         if let Some(words) = &ways.refuses_filing {
             return Next::Answer(format!("{tag} NO {words}\r\n").into());
@@ -199,6 +255,7 @@ impl Conversation {
         let source = folders.get_mut(self.selected.as_ref().unwrap()).unwrap();
         let kept: Vec<_> = source.places(set).iter().map(|place| source.messages[*place].clone()).collect();
         if moves {
+            self.n_told = self.n_told.saturating_sub(kept.len());
             source.messages.retain(|one| kept.iter().all(|moved| moved.uid != one.uid));
         }
         let target = folders.get_mut(unquote(target)).unwrap();
