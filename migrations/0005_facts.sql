@@ -36,6 +36,8 @@ create table reports (
     n_tries integer not null default 0,
     state_reason text,
     kind text check (kind in ('dsn', 'arf', 'auto_reply', 'other')),
+    -- Of its first failure; null: it reports none.
+    class text,
     -- The parsed view, as `inspect-report` prints it.
     inspection jsonb,
     -- Whom it is about, by the signed return path; null: unattributed, changes nothing.
@@ -48,6 +50,10 @@ create table reports (
     foreign key (workspace_id, mailbox_id) references mailboxes (workspace_id, id) on delete cascade
 );
 create index reports_by_hash on reports (workspace_id, mailbox_id, sha256);
+-- What people look for among very many: the few that were set aside, and those that are nobody's.
+create index reports_quarantined on reports (workspace_id, id) where state = 'quarantined';
+create index reports_unattributed on reports (workspace_id, id) where delivery_id is null;
+create index reports_by_class on reports (workspace_id, class, id) where class is not null;
 create index reports_open on reports (workspace_id, mailbox_id, id) where state = 'fetched' or filed_at is null;
 create index reports_by_delivery on reports (workspace_id, delivery_id) where delivery_id is not null;
 

@@ -40,14 +40,20 @@ pub async fn read(mut payload: web::Payload, headers: &HeaderMap, limit_bytes: u
     })
 }
 
-/// Whether the body is announced as JSON.
-pub fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+/// How a JSON body is announced.
+pub const JSON: &[&str] = &["application/json"];
+/// How a mail message may be announced.
+pub const MESSAGES: &[&str] = &["message/rfc822", "application/octet-stream", "text/plain"];
+
+/// Whether the body is announced as one of `taken`.
+pub fn check_type(headers: &HeaderMap, taken: &[&str]) -> Result<(), Problem> {
     let announced = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = announced.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
+    if taken.iter().any(|taken| essence.eq_ignore_ascii_case(taken)) {
         return Ok(());
     }
-    Err(Problem::new(Kind::UnsupportedMediaType, "Send `Content-Type: application/json`"))
+    let wanted = taken.first().copied().unwrap_or_default();
+    Err(Problem::new(Kind::UnsupportedMediaType, format!("Send `Content-Type: {wanted}`")))
 }
 
 /// Parse JSON, refusing what is nested deeper than `max_depth` and the character U+0000, which Postgres can't hold.

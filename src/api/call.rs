@@ -86,6 +86,8 @@ pub struct Call {
     pub(super) if_match: Option<String>,
     /// The body; `null` where there is none.
     pub body: Value,
+    /// The body's bytes where it is a message.
+    pub message: Vec<u8>,
 }
 
 impl Call {
@@ -153,12 +155,14 @@ pub struct Answer {
     pub(super) body: Option<Value>,
     /// The body that is kept for replays, where it differs: a secret shown once is left out.
     pub(super) kept_body: Option<Value>,
+    /// Bytes instead of a body.
+    pub(super) bytes: Option<Vec<u8>>,
 }
 
 impl Answer {
     /// 200 with a body.
     pub fn ok(body: Value) -> Self {
-        Self { status: StatusCode::OK, headers: Vec::new(), body: Some(body), kept_body: None }
+        Self { status: StatusCode::OK, headers: Vec::new(), body: Some(body), kept_body: None, bytes: None }
     }
 
     /// 201 with a body and where it will be found.
@@ -168,7 +172,21 @@ impl Answer {
 
     /// 204.
     pub fn deleted() -> Self {
-        Self { status: StatusCode::NO_CONTENT, headers: Vec::new(), body: None, kept_body: None }
+        Self { status: StatusCode::NO_CONTENT, headers: Vec::new(), body: None, kept_body: None, bytes: None }
+    }
+
+    /// 200 with bytes to be saved under this name, and never rendered: they may be a stranger's.
+    pub fn download(name: &str, bytes: Vec<u8>) -> Self {
+        Self { bytes: Some(bytes), ..Self::deleted() }
+            .status(StatusCode::OK)
+            .header("Content-Type", "application/octet-stream".to_owned())
+            .header("Content-Disposition", format!("attachment; filename=\"{name}\""))
+            .header("X-Content-Type-Options", "nosniff".to_owned())
+            .header("Content-Security-Policy", "default-src 'none'; sandbox".to_owned())
+    }
+
+    fn status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
     }
 
     /// With an `ETag` of this revision.

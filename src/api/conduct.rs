@@ -17,7 +17,7 @@ use super::{
     problem::{Kind, Problem},
     rate::Standing,
 };
-use crate::{network::Cidr, store};
+use crate::{mail::report::REPORT_MAX_BYTES, network::Cidr, store};
 
 /// Conduct one request to this endpoint.
 pub async fn respond(
@@ -133,10 +133,15 @@ async fn read_body(
     payload: web::Payload,
 ) -> Result<Vec<u8>, Problem> {
     let server = &context.settings.server;
-    let limit = if endpoint.body == BodyKind::Bulk { server.max_bulk_body_bytes } else { server.max_body_bytes };
+    let limit = match endpoint.body {
+        BodyKind::None | BodyKind::Json => server.max_body_bytes,
+        BodyKind::Bulk => server.max_bulk_body_bytes,
+        BodyKind::Message => REPORT_MAX_BYTES,
+    };
     let bytes = body::read(payload, request.headers(), limit).await?;
     if endpoint.body != BodyKind::None || !bytes.is_empty() {
-        body::check_type(request.headers())?;
+        let taken = if endpoint.body == BodyKind::Message { body::MESSAGES } else { body::JSON };
+        body::check_type(request.headers(), taken)?;
     }
     Ok(bytes)
 }
@@ -150,6 +155,7 @@ fn read_call(
 ) -> Result<Call, Problem> {
     let value = match endpoint.body {
         BodyKind::None if bytes.is_empty() => Value::Object(Map::new()),
+        BodyKind::Message => Value::Null,
         _ => body::parse(bytes, context.settings.server.max_json_depth)?,
     };
     let mut path = HashMap::new();
@@ -166,6 +172,7 @@ fn read_call(
         // What isn't even ASCII matches no revision.
         if_match: request.headers().get("If-Match").map(|tag| String::from_utf8_lossy(tag.as_bytes()).into_owned()),
         body: value,
+        message: if endpoint.body == BodyKind::Message { bytes.to_vec() } else { Vec::new() },
         context,
     };
     if endpoint.body == BodyKind::None {
@@ -227,8 +234,9 @@ fn show(answer: Answer) -> HttpResponse {
     for (name, value) in answer.headers {
         response.insert_header((name, value));
     }
-    match answer.body {
-        Some(body) => response.json(body),
-        None => response.finish(),
+    match (answer.body, answer.bytes) {
+        (Some(body), _) => response.json(body),
+        (None, Some(bytes)) => response.body(bytes),
+        (None, None) => response.finish(),
     }
 }

@@ -41,6 +41,8 @@ pub enum BodyKind {
     Json,
     /// A JSON object of `server.max_bulk_body_bytes` at most.
     Bulk,
+    /// A mail message (RFC 5322), as the mailbox reader would find it, of [`crate::mail::report::REPORT_MAX_BYTES`] at most.
+    Message,
 }
 
 /// For what an ordinary call may take: a 503 must come within five seconds.

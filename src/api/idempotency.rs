@@ -93,7 +93,8 @@ pub async fn release(connection: &mut Connection, call: &Call, key: &str) -> Res
 fn replay(kept: Kept) -> Answer {
     let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
     let body = serde_json::from_slice(&kept.body).ok();
-    Answer { status, headers: kept.headers, body, kept_body: None }.header("Idempotency-Replayed", "true".into())
+    Answer { status, headers: kept.headers, body, kept_body: None, bytes: None }
+        .header("Idempotency-Replayed", "true".into())
 }
 
 /// Keep the answer in the transaction of its effect.

@@ -35,6 +35,7 @@ mod reader;
 mod recipient_bulk;
 mod recipients;
 mod relays;
+mod reports;
 mod request_id;
 mod route;
 mod sample;
@@ -80,6 +81,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         campaign_messages::endpoints(),
         stats::endpoints(),
         deliveries::endpoints(),
+        reports::endpoints(),
     ]
     .concat()
 }

@@ -20,6 +20,8 @@ pub const SCOPES: &[&str] = &[
     "campaigns.write",
     "campaigns.send",
     "deliveries.read",
+    "reports.read",
+    "reports.write",
     "suppressions.read",
     "suppressions.write",
 ];

@@ -143,7 +143,9 @@ async fn record(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let signed = signed_deliveries(inspection, &context.keyring, workspace, now);
-    let view = serde_json::to_value(describe(inspection)).unwrap_or_default();
+    let description = describe(inspection);
+    let class = description.recipients.iter().find(|one| one.severity.is_some()).and_then(|one| one.class);
+    let view = serde_json::to_value(&description).unwrap_or_default();
     let mut transaction = context.store.begin().await?;
     let mut subject = None;
     for delivery in signed {
@@ -153,7 +155,7 @@ async fn record(
         }
     }
     let delivery = subject.as_ref().map(|subject| subject.delivery);
-    let recorded = Recorded { kind: inspection.kind.as_str(), inspection: &view, delivery };
+    let recorded = Recorded { kind: inspection.kind.as_str(), inspection: &view, class, delivery };
     if !reports::record(&mut transaction, workspace, report, &recorded, now).await? {
         return Ok(());
     }

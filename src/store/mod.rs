@@ -25,6 +25,7 @@ pub mod nodes;
 pub mod opt_outs;
 pub mod recipients;
 pub mod relays;
+pub mod report_views;
 pub mod reports;
 pub mod rescues;
 pub mod retries;

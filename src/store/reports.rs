@@ -210,6 +210,8 @@ pub struct Recorded<'a> {
     pub kind: &'a str,
     /// The parsed view.
     pub inspection: &'a Value,
+    /// The class of its first failure.
+    pub class: Option<&'a str>,
     /// Whose it is by a signed return path.
     pub delivery: Option<DeliveryId>,
 }
@@ -223,14 +225,15 @@ pub async fn record(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query!(
-        "update reports set state = 'recorded', kind = $3, inspection = $4, delivery_id = $5, recorded_at = $6
+        "update reports set state = 'recorded', kind = $3, inspection = $4, delivery_id = $5, recorded_at = $6, class = $7
          where workspace_id = $1 and id = $2 and state = 'fetched'",
         workspace.0,
         report.0,
         recorded.kind,
         recorded.inspection,
         recorded.delivery.map(|delivery| delivery.0),
-        now
+        now,
+        recorded.class
     )
     .execute(connection)
     .await?;

@@ -18,6 +18,7 @@ mod fields;
 mod headers;
 mod markup;
 mod origin;
+mod outline;
 mod parts;
 mod prose;
 mod sns;
@@ -26,6 +27,8 @@ pub use facts::{
     Action, DEPTH_MAX, Feedback, InspectError, Inspection, Kind, Original, PARTS_MAX, RECIPIENTS_MAX, REPORT_MAX_BYTES,
     ReportRecipient, TEXT_MAX_BYTES,
 };
+
+pub use outline::header_fields;
 
 use fields::address_in;
 use headers::Headers;

@@ -9,6 +9,7 @@ mod mailboxes;
 mod probes;
 mod recipients;
 mod relays;
+mod reports;
 mod scene;
 mod sender_domains;
 mod stats;

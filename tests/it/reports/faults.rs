@@ -1,7 +1,10 @@
 //! Messages that can't be read: each is set aside with its reason, and the reader goes on.
 
 use chrono::Utc;
-use postrider::domain::delivery::DeliveryState as State;
+use postrider::{
+    domain::{delivery::DeliveryState as State, id::ReportId},
+    store::report_views,
+};
 
 use super::scene::{Scene, hard};
 use crate::support::imap_peer::ImapPeer;
@@ -167,4 +170,27 @@ async fn a_backlog_is_read_in_steps_of_bounded_size() {
     };
     assert!(steps.iter().all(at_most_ten), "{steps:?}");
     assert_eq!(scene.campaign.checked_states().await, [(State::Bounced, 25)]);
+}
+
+#[tokio::test]
+async fn a_report_that_was_set_aside_is_read_anew_when_it_is_asked_for_and_counts_once() {
+    let peer = ImapPeer::start().await;
+    let scene = Scene::new(&peer, &["a@x.test"]).await;
+    let bounce = hard(&scene.return_path("a@x.test").await, "a@x.test");
+    peer.deliver("INBOX", bounce.clone());
+    scene.drain().await;
+    assert_eq!(scene.campaign.checked_states().await, [(State::Bounced, 1)]);
+    for set in ["state = 'quarantined', kind = null, delivery_id = null", "n_tries = 3"] {
+        let sql = format!("update reports set {set}");
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(scene.pool()).await.unwrap();
+        let report = sqlx::query_scalar("select id from reports").fetch_one(scene.pool()).await.unwrap();
+        let mut connection = scene.campaign.store.acquire().await.unwrap();
+        assert!(report_views::reprocess(&mut connection, scene.workspace(), ReportId(report)).await.unwrap());
+        scene.drain().await;
+        let read = scene.reports().await.remove(0);
+        assert_eq!((read.state.as_str(), read.kind.as_deref()), ("recorded", Some("dsn")));
+        assert!(read.delivery_id.is_some() && read.is_filed);
+    }
+    assert_eq!(scene.campaign.checked_states().await, [(State::Bounced, 1)]);
+    assert_eq!((scene.count("events").await, scene.suppressions().await.len()), (1, 1));
 }
