@@ -4,6 +4,7 @@ mod account;
 mod chunks;
 mod connect;
 mod endings;
+mod faults;
 mod login;
 mod overlap;
 mod refusals;

@@ -229,7 +229,7 @@ impl Conversation {
     }
 
     async fn start_tls(&mut self, line: &str) -> Result<(), End> {
-        if !matches!(self.answer(Step::StartTls, line, "220 2.0.0 Ready").await?, Told::Proceed) {
+        if !matches!(self.answer(Step::StartTls, line, "220 2.0.0 Ready").await?, Told::Proceed | Told::Code(220)) {
             return Ok(());
         }
         if self.link.has_more() {
