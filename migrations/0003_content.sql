@@ -97,6 +97,29 @@ create table sender_domains (
     foreign key (workspace_id, mailbox_id) references mailboxes (workspace_id, id)
 );
 
+-- The keys that sign the messages of a sender domain (DKIM). Several, so that one can be replaced while messages that the old
+-- one signed are still on their way: the newest verified one signs.
+create table dkim_keys (
+    workspace_id uuid not null,
+    id uuid not null,
+    sender_domain_id uuid not null,
+    -- DNS publishes the key at `<selector>._domainkey.<domain>`.
+    selector text not null check (length(selector) between 1 and 63),
+    algorithm text not null check (algorithm in ('rsa', 'ed25519')),
+    public_key bytea not null,
+    -- PKCS#8, sealed, bound to `dkim_keys/<id>/private_key`.
+    private_key bytea not null,
+    private_key_key_id smallint not null,
+    -- When DNS was last seen to publish it; null: never, or no more.
+    verified_at timestamptz,
+    checked_at timestamptz,
+    last_error text,
+    created_at timestamptz not null,
+    primary key (workspace_id, id),
+    unique (workspace_id, sender_domain_id, selector),
+    foreign key (workspace_id, sender_domain_id) references sender_domains (workspace_id, id) on delete cascade
+);
+
 create table relays (
     workspace_id uuid not null references workspaces (id),
     id uuid not null,

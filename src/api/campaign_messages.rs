@@ -15,7 +15,7 @@ use super::{
     campaign_view::state,
     content,
     endpoint::{BodyKind, Endpoint, LONG},
-    problem::{Fault, Problem},
+    problem::{Fault, Kind, Problem},
     reader::Reader,
     route,
     sample::{self, Sample},
@@ -26,11 +26,11 @@ use crate::{
         delivery::Outcome,
         id::{CampaignId, DeliveryId, RecipientId, RelayId},
     },
-    mail::address::Address,
+    mail::{address::Address, dkim::Signer},
     relay::{Attempted, Connector, OpenError, RelaySettings, submit_once},
     render::Recipient,
-    smtp::{Envelope, Phase},
-    store::{Connection, campaigns, routes, routes::Route, sender_domains, suppressions},
+    smtp::{Envelope, Phase, PreparedMessage},
+    store::{Connection, campaigns, dkim_keys, routes, routes::Route, sender_domains, suppressions},
 };
 
 const MAX_ADDRESSES: usize = 10;
@@ -108,13 +108,20 @@ async fn plan(call: &Call, connection: &mut Connection) -> Result<Plan, Problem>
         }
     };
 
+    let may_be_unverified = call.context.settings.sender_domains.allow_unverified;
+    let key = dkim_keys::signing(connection, workspace, &domain.domain, may_be_unverified).await?;
+    let signer = key.map(|key| key.open(&call.context.keyring, &domain.domain)).transpose().map_err(|fault| {
+        tracing::error!(%workspace, fault, "a DKIM key can't be used");
+        Problem::new(Kind::Internal, "The sender domain's DKIM key can't be used")
+    })?;
+    let frame = Frame { return_path_domain: &domain.return_path_domain, signer: signer.as_ref() };
     let keys: Vec<_> = addresses.iter().map(|address| address.key().to_owned()).collect();
     let suppressed = suppressions::check(connection, workspace, &keys, None, call.now).await?;
     let mut messages = Vec::with_capacity(addresses.len());
     for address in addresses {
         let content = match suppressed.iter().find(|one| one.address_key == address.key()) {
             Some(one) => Err(format!("a suppression of the workspace stands in the way: {}", one.reason)),
-            None => Ok(compose(call, &compiled, &domain.return_path_domain, &address, &sample)?),
+            None => Ok(compose(call, &compiled, &frame, &address, &sample)?),
         };
         messages.push(Message { address, content });
     }
@@ -143,11 +150,17 @@ fn read_addresses(reader: &Reader<'_>) -> Option<Vec<Address>> {
     reader.keep_or_set("addresses", list).map(|_| found)
 }
 
+/// What the sender domain gives to a message.
+struct Frame<'a> {
+    return_path_domain: &'a str,
+    signer: Option<&'a Signer>,
+}
+
 /// One message, as a recipient like the sample would get it.
 fn compose(
     call: &Call,
     compiled: &crate::render::CampaignContent,
-    return_path_domain: &str,
+    frame: &Frame<'_>,
     address: &Address,
     sample: &Sample,
 ) -> Result<(Envelope, Arc<[u8]>), Problem> {
@@ -164,10 +177,16 @@ fn compose(
         .compose(&call.context.keyring, &recipient, &mut message)
         .map_err(|error| content::rendering_failed(&error))?;
     let envelope = Envelope {
-        return_path: format!("{}@{return_path_domain}", composed.return_path),
+        return_path: format!("{}@{}", composed.return_path, frame.return_path_domain),
         recipient: address.envelope().into_owned(),
     };
-    Ok((envelope, message.into()))
+    let mut message = PreparedMessage::new(message);
+    if let Some(signer) = frame.signer {
+        let field = signer.sign(message.content());
+        let field = field.map_err(|_| Problem::new(Kind::Internal, "The message could not be signed"))?;
+        message = message.with_field(&field);
+    }
+    Ok((envelope, message.content().into()))
 }
 
 /// Submit one message by the first relay that can be reached, and tell what became of it.

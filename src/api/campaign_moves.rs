@@ -150,7 +150,8 @@ async fn check_ready(call: &Call, connection: &mut Connection, standing: &Standi
         let gone = lists.iter().copied().map(ListId).filter(|list| !found.contains(list));
         reasons.extend(gone.map(|list| Fault::at(pointer, "list_gone", format!("the list {list} was deleted"))));
     }
-    let faults = moves::start_faults(connection, workspace, id).await?;
+    let may_be_unverified = call.context.settings.sender_domains.allow_unverified;
+    let faults = moves::start_faults(connection, workspace, id, may_be_unverified).await?;
     let faults = faults.iter().filter(|fault| !(is_content_bad && **fault == StartFault::NoContent));
     reasons.extend(faults.map(|fault| Fault::at(fault.pointer(), fault.code(), fault.to_string())));
     if reasons.is_empty() {

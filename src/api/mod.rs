@@ -21,6 +21,7 @@ mod campaigns;
 mod conduct;
 mod content;
 mod deliveries;
+mod dkim_keys;
 mod housekeeping;
 mod idempotency;
 mod listener;
@@ -47,6 +48,7 @@ mod subscriptions;
 mod suppressions;
 mod templates;
 mod throttle;
+mod verification;
 mod workspaces;
 
 use std::sync::Arc;
@@ -73,6 +75,8 @@ pub fn endpoints() -> Vec<Endpoint> {
         templates::endpoints(),
         previews::endpoints(),
         sender_domains::endpoints(),
+        dkim_keys::endpoints(),
+        verification::endpoints(),
         relays::endpoints(),
         mailboxes::endpoints(),
         probes::endpoints(),

@@ -47,6 +47,7 @@ async fn create(call: &Call, connection: &mut Connection) -> Result<Answer, Prob
         return_path_domain,
         mailbox_id: mailbox.map(|id| id.0),
         link_base_url,
+        verified_at: None,
         created_at: call.now,
         updated_at: call.now,
         revision: 1,
@@ -144,6 +145,7 @@ fn show(domain: &SenderDomain) -> Value {
         "return_path_domain": domain.return_path_domain,
         "mailbox_id": domain.mailbox_id.map(MailboxId),
         "link_base_url": domain.link_base_url,
+        "verified_at": domain.verified_at,
         "created_at": domain.created_at,
         "updated_at": domain.updated_at,
     })

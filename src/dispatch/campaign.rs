@@ -8,11 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::compose::{ComposeError, Composer};
+use super::{
+    compose::{ComposeError, Composer},
+    settings::Settings,
+};
 use crate::{
     domain::id::{CampaignId, WorkspaceId},
     keyring::Keyring,
-    store::{Connection, StoreError, contents},
+    mail::{address::parse_domain, dkim::Signer},
+    store::{Connection, StoreError, contents, dkim_keys},
 };
 
 /// After this time the facts are read again: a pause may have lengthened its time.
@@ -25,6 +29,10 @@ const KEEP: Duration = Duration::from_secs(120);
 pub(super) struct Campaign {
     pub(super) content: contents::Content,
     pub(super) composer: Composer,
+    /// What signs its messages; none: nothing does.
+    pub(super) signer: Option<Signer>,
+    /// Which key that is.
+    key: Option<dkim_keys::SigningKey>,
 }
 
 /// Why a campaign can't be sent.
@@ -36,6 +44,9 @@ pub(super) enum CampaignError {
     /// It is gone, or nothing is pinned to it.
     #[error("the campaign has no pinned content")]
     NoContent,
+    /// Its domain's key can't be used.
+    #[error("{0}")]
+    Key(String),
     /// What was pinned can't be compiled.
     #[error(transparent)]
     Compose(#[from] ComposeError),
@@ -62,7 +73,7 @@ impl Campaigns {
         workspace: WorkspaceId,
         id: CampaignId,
         keyring: &Arc<Keyring>,
-        public_url: &str,
+        settings: &Settings,
     ) -> Result<Arc<Campaign>, CampaignError> {
         let now = Instant::now();
         if let Some(entry) = self.known.get_mut(&id)
@@ -72,14 +83,20 @@ impl Campaigns {
             return Ok(Arc::clone(&entry.campaign));
         }
         let content = contents::find(connection, workspace, id).await?.ok_or(CampaignError::NoContent)?;
+        // An address that was good when it was stored.
+        let domain = content.from_address.rsplit_once('@').map(|(_, domain)| parse_domain(domain).unwrap_or_default());
+        let domain = domain.unwrap_or_default();
+        let key = dkim_keys::signing(connection, workspace, &domain, settings.allow_unverified).await?;
         if let Some(entry) = self.known.get_mut(&id)
             && entry.campaign.content == content
+            && entry.campaign.key == key
         {
             (entry.read_at, entry.used_at) = (now, now);
             return Ok(Arc::clone(&entry.campaign));
         }
-        let composer = Composer::new(workspace, id, &content, Arc::clone(keyring), public_url)?;
-        let campaign = Arc::new(Campaign { content, composer });
+        let composer = Composer::new(workspace, id, &content, Arc::clone(keyring), &settings.public_url)?;
+        let signer = key.as_ref().map(|key| key.open(keyring, &domain)).transpose().map_err(CampaignError::Key)?;
+        let campaign = Arc::new(Campaign { content, composer, signer, key });
         self.known.insert(id, Entry { campaign: Arc::clone(&campaign), read_at: now, used_at: now });
         Ok(campaign)
     }

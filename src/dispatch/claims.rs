@@ -203,7 +203,7 @@ impl Claims {
         workspace: WorkspaceId,
         campaign: CampaignId,
     ) -> Result<Arc<Campaign>, CampaignError> {
-        self.campaigns.get(connection, workspace, campaign, &self.keyring, &self.settings.public_url).await
+        self.campaigns.get(connection, workspace, campaign, &self.keyring, &self.settings).await
     }
 
     /// Take back from the desks what must not be sent any more: of lost leases, of stopped campaigns, and everything of

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc::UnboundedSender, watch};
 
-use super::{flight::Flight, gate::Gate, intents::Request, settings::Settings, settler::Entry};
+use super::{flight::Flight, gate::Gate, intents::Request, settings::Settings, settler::Entry, signing::Signing};
 use crate::relay::{Attempted, Connector};
 
 /// The shared tools of the workers.
@@ -15,6 +15,7 @@ pub(super) struct Crew {
     pub(super) gate: Gate,
     pub(super) intents: UnboundedSender<Request>,
     pub(super) settler: UnboundedSender<Entry>,
+    pub(super) signing: Signing,
     /// Wakes whoever opens connections.
     pub(super) short_of_hands: Arc<Notify>,
     stage: watch::Sender<Stage>,
@@ -40,7 +41,16 @@ impl Crew {
         settler: UnboundedSender<Entry>,
         short_of_hands: Arc<Notify>,
     ) -> Self {
-        Self { settings, connector, gate, intents, settler, short_of_hands, stage: watch::Sender::new(Stage::Running) }
+        Self {
+            settings,
+            connector,
+            gate,
+            intents,
+            settler,
+            signing: Signing::new(),
+            short_of_hands,
+            stage: watch::Sender::new(Stage::Running),
+        }
     }
 
     /// Go over to this stage.

@@ -52,7 +52,7 @@ impl Keeper {
     }
 
     async fn round(&mut self, connection: &mut Connection, node: NodeId) -> Result<bool, StoreError> {
-        if scheduler::step(connection, Utc::now()).await? > 0 {
+        if scheduler::step(connection, self.settings.allow_unverified, Utc::now()).await? > 0 {
             self.started.notify_one();
         }
         let mut has_more = self.bring_back(connection, node).await?;

@@ -6,7 +6,7 @@
 //! 2. `claims` takes batches by lease, as much as throttles and relays let through, and queues them on the workspace's
 //!    `desk`; `renew` holds the leases.
 //! 3. `lanes` opens connections to the relays in use; each `worker` has a `supply` that draws deliveries with their permits,
-//!    looks at the `gate`, has the message made by `compose`, and asks for its intent.
+//!    looks at the `gate`, has the message made by `compose` and signed by `signing`, and asks for its intent.
 //! 4. `intents` commits intents in groups; what is granted stands in line on the connection's `runway`, where the session
 //!    takes it after a last look at the `gate`.
 //! 5. The outcome goes to the `settler`, which commits outcomes in groups; only then is the message's place in the doubt
@@ -49,6 +49,7 @@ mod runway;
 mod scheduler;
 mod settings;
 mod settler;
+mod signing;
 mod supply;
 mod worker;
 

@@ -14,10 +14,14 @@ use crate::{
 };
 
 /// Start what is due. Answers how many campaigns left `scheduled`.
-pub(super) async fn step(connection: &mut Connection, now: DateTime<Utc>) -> Result<usize, StoreError> {
+pub(super) async fn step(
+    connection: &mut Connection,
+    may_be_unverified: bool,
+    now: DateTime<Utc>,
+) -> Result<usize, StoreError> {
     let mut n_moved = 0;
     for (workspace, campaign) in moves::due_scheduled(connection, now).await? {
-        let started = start(connection, workspace, campaign, now).await;
+        let started = start(connection, workspace, campaign, may_be_unverified, now).await;
         if excuse("start", workspace, started)?.unwrap_or(false) {
             n_moved += 1;
         }
@@ -29,6 +33,7 @@ async fn start(
     connection: &mut Connection,
     workspace: WorkspaceId,
     campaign: CampaignId,
+    may_be_unverified: bool,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let mut transaction = store::begin_on(connection).await?;
@@ -37,7 +42,7 @@ async fn start(
     if state != Some(CampaignState::Scheduled) {
         return Ok(false);
     }
-    let faults = moves::start_faults(&mut transaction, workspace, campaign).await?;
+    let faults = moves::start_faults(&mut transaction, workspace, campaign, may_be_unverified).await?;
     if faults.is_empty() {
         moves::apply(&mut transaction, workspace, campaign, CampaignState::Scheduled, CampaignMove::Start, None, now)
             .await?;

@@ -49,6 +49,8 @@ pub struct Settings {
     pub max_connection_age: Duration,
     /// How long transactions under way may take to finish after the end was asked for.
     pub drain: Duration,
+    /// A sender domain needs no published key.
+    pub allow_unverified: bool,
     /// Base of links where the sender domain has none.
     pub public_url: String,
 }
@@ -95,6 +97,7 @@ impl Settings {
             max_connection_age: Duration::from_secs(smtp.max_connection_age_seconds),
             // What is left of the process's own time is for the last outcomes.
             drain: Duration::from_secs(server.drain_seconds).mul_f64(0.8),
+            allow_unverified: settings.sender_domains.allow_unverified,
             public_url: public_url.trim_end_matches('/').to_owned(),
         }
     }

@@ -25,6 +25,7 @@ use super::{
     lane::Lane,
     moment::Moment,
     settler::Entry,
+    signing::Signed,
 };
 use crate::{domain::delivery::DeliveryState, store::batches::Blocked};
 
@@ -54,11 +55,13 @@ pub(super) struct Inlet {
 ///
 /// May be dropped at any moment: what was drawn and not asked for stays in its batch.
 pub(super) async fn supply(crew: &Crew, lane: &Lane, window: &Arc<Semaphore>, inlet: &Inlet, most: u32) -> Dry {
-    let mut left = usize::try_from(most).unwrap_or(usize::MAX);
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let mut left = most;
     let mut slots: Vec<OwnedSemaphorePermit> = Vec::with_capacity(crew.settings.doubt_window);
     let mut drawn: Vec<Drawn> = Vec::with_capacity(crew.settings.doubt_window);
     let opened_at = Instant::now();
-    while left > 0 && opened_at.elapsed() < crew.settings.max_connection_age {
+    // A connection that was worth opening carries something, however old it may become.
+    while left > 0 && (left == most || opened_at.elapsed() < crew.settings.max_connection_age) {
         // The semaphore is never closed.
         let Ok(first) = Arc::clone(window).acquire_owned().await else { return Dry::Closed };
         slots.push(first);
@@ -89,6 +92,11 @@ pub(super) async fn supply(crew: &Crew, lane: &Lane, window: &Arc<Semaphore>, in
             ready.extend(prepare(crew, lane, one, slot));
         }
         slots.clear();
+        let Signed { ready, failed } = crew.signing.sign(ready).await;
+        for (Flight { work, _slot, .. }, text) in failed {
+            // The settler lives as long as the crew.
+            let _ = crew.settler.send(Entry::End { work, to: DeliveryState::Failed, reason: "signing", text, _slot });
+        }
         if !ready.is_empty() {
             inlet.n_asked.fetch_add(1, Ordering::AcqRel);
             // The committers live as long as the crew.

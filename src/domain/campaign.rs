@@ -126,6 +126,15 @@ pub enum StartFault {
         /// The domain of the From.
         domain: String,
     },
+    /// DNS publishes no key of the sender domain.
+    #[error(
+        "the sender domain `{domain}` is not verified: give it a DKIM key, publish that key's record and call its `verify`; \
+         or set sender_domains.allow_unverified"
+    )]
+    UnverifiedDomain {
+        /// The domain of the From.
+        domain: String,
+    },
     /// The workspace has no enabled relay.
     #[error("the workspace has no enabled relay")]
     NoRelay,
@@ -140,6 +149,7 @@ impl StartFault {
         match self {
             Self::NoContent => "no_content",
             Self::NoSenderDomain { .. } => "no_sender_domain",
+            Self::UnverifiedDomain { .. } => "unverified_domain",
             Self::NoRelay => "no_relay",
             Self::NoAudience => "no_audience",
         }
@@ -149,7 +159,7 @@ impl StartFault {
     pub fn pointer(&self) -> &'static str {
         match self {
             Self::NoContent => "/content",
-            Self::NoSenderDomain { .. } => "/from/address",
+            Self::NoSenderDomain { .. } | Self::UnverifiedDomain { .. } => "/from/address",
             Self::NoRelay => "",
             Self::NoAudience => "/audience/lists",
         }

@@ -133,6 +133,8 @@ ids! {
     TemplateVersionId "tpv";
     /// The domain of a From.
     SenderDomainId "snd";
+    /// A key that signs for a sender domain.
+    DkimKeyId "dkm";
     /// An outbound SMTP server.
     RelayId "rly";
     /// An IMAP account with reports.

@@ -15,8 +15,10 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 mod password;
+mod signing;
 
 pub use password::{MAX_ITERATIONS, cram_md5, hmac_sha256, stretch_sha256};
+pub use signing::{SigningAlgorithm, SigningKey, SigningKeyError};
 
 /// Bytes of one key.
 pub const KEY_BYTES: usize = 32;

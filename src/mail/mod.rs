@@ -3,6 +3,7 @@
 //! Not here: SMTP sessions (`smtp`), mailboxes (`reports`), templates (`render`), what the values mean (`domain`).
 
 pub mod address;
+pub mod dkim;
 pub mod header;
 pub mod list_unsubscribe;
 pub mod message;

@@ -3,18 +3,20 @@
 //! [`NetworkPolicy`] is pure; [`resolve()`] looks a host up once and hands back only addresses that the policy permits, and
 //! those are what the caller connects to, so a name that answers differently the next time gains nothing.
 //!
-//! [`shake_hands`] is the TLS handshake of a client, for whatever was connected.
+//! [`Dns`] asks for TXT and MX records. [`shake_hands`] is the TLS handshake of a client, for whatever was connected.
 //!
 //! Not here: connecting (`smtp`, `mailbox`), the setting itself (`config`, `network.allow`).
 //!
 //! Special-purpose ranges: the IANA registries of RFC 6890 and its updates; NAT64 is RFC 6052, 6to4 RFC 3056.
 
 mod cidr;
+mod dns;
 mod policy;
 mod resolve;
 mod tls;
 
 pub use cidr::{Cidr, CidrError};
+pub use dns::{Dns, DnsError};
 pub use policy::NetworkPolicy;
 pub use resolve::{ResolveError, resolve};
 pub use tls::{TlsError, TlsInfo, shake_hands};

@@ -185,3 +185,18 @@ fn host_name() -> String {
     let is_legal = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
     if is_legal { name.to_owned() } else { NAMELESS.to_owned() }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_other_settings_each_phase_has_the_time_that_rfc_5321_gives_it() {
+        let settings = config::read_from(None, []).settings().unwrap();
+        let connector = Connector::new(&settings.smtp, NetworkPolicy::default());
+        assert_eq!(connector.timeouts, Timeouts::default());
+        assert_eq!(connector.timeouts.mail, Duration::from_secs(300));
+        assert_eq!(connector.timeouts.dot, Duration::from_secs(600));
+    }
+}

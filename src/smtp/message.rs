@@ -50,6 +50,18 @@ impl PreparedMessage {
         self.has_utf8_header
     }
 
+    /// The bytes as the recipient will get them: line ends clean, no dot stuffed.
+    pub fn content(&self) -> &[u8] {
+        &self.content
+    }
+
+    /// This message with one more header field in front: ASCII, its line end included, no line beginning with a dot.
+    #[must_use]
+    pub fn with_field(&self, field: &[u8]) -> Self {
+        let front = |bytes: &Bytes| Bytes::from([field, bytes].concat());
+        Self { content: front(&self.content), stuffed: self.stuffed.as_ref().map(front), ..*self }
+    }
+
     /// What BDAT sends.
     pub(super) fn chunk(&self) -> Bytes {
         self.content.clone()
@@ -165,6 +177,13 @@ mod tests {
         let prepared = PreparedMessage::new(bytes.clone());
         assert_eq!(prepared.data().as_ptr(), bytes.as_ptr());
         assert!(!prepared.is_eight_bit());
+    }
+
+    #[test]
+    fn a_field_in_front_changes_nothing_else() {
+        let prepared = PreparedMessage::new("Subject: x\r\n\r\n.\r\n").with_field(b"X: y\r\n");
+        assert_eq!(prepared.content(), b"X: y\r\nSubject: x\r\n\r\n.\r\n");
+        assert_eq!(prepared.data(), "X: y\r\nSubject: x\r\n\r\n..\r\n");
     }
 
     #[test]

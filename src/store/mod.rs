@@ -11,6 +11,7 @@ pub mod campaigns;
 pub mod changes;
 pub mod contents;
 pub mod deliveries;
+pub mod dkim_keys;
 pub mod error;
 pub mod events;
 pub mod expansions;

@@ -95,16 +95,22 @@ pub async fn pin(
     Ok(())
 }
 
-/// What keeps a campaign from starting now, all of it; empty when nothing does.
+/// What keeps a campaign from starting now, all of it; empty when nothing does. `may_be_unverified`: a sender domain needs no
+/// published key.
 pub async fn start_faults(
     connection: &mut Connection,
     workspace: WorkspaceId,
     campaign: CampaignId,
+    may_be_unverified: bool,
 ) -> Result<Vec<StartFault>, StoreError> {
     let facts = sqlx::query!(
         r#"select c.from_domain, c.pinned_at is not null as "pinned!",
                   exists (select from sender_domains s
                           where s.workspace_id = $1 and s.domain = c.from_domain) as "sender_domain!",
+                  exists (select from sender_domains s
+                          join dkim_keys k on k.workspace_id = s.workspace_id and k.sender_domain_id = s.id
+                          where s.workspace_id = $1 and s.domain = c.from_domain and k.verified_at is not null)
+                      as "verified!",
                   exists (select from relays r where r.workspace_id = $1 and r.enabled) as "relay!",
                   exists (select from campaign_lists l
                           where l.workspace_id = $1 and l.campaign_id = $2 and l.role = 'include') as "audience!"
@@ -116,7 +122,11 @@ pub async fn start_faults(
     .await?;
     let faults = [
         (!facts.pinned).then_some(StartFault::NoContent),
-        (!facts.sender_domain).then_some(StartFault::NoSenderDomain { domain: facts.from_domain }),
+        match (facts.sender_domain, facts.verified || may_be_unverified) {
+            (false, _) => Some(StartFault::NoSenderDomain { domain: facts.from_domain }),
+            (true, false) => Some(StartFault::UnverifiedDomain { domain: facts.from_domain }),
+            (true, true) => None,
+        },
         (!facts.relay).then_some(StartFault::NoRelay),
         (!facts.audience).then_some(StartFault::NoAudience),
     ];

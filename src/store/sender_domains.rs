@@ -19,6 +19,8 @@ pub struct SenderDomain {
     pub mailbox_id: Option<Uuid>,
     /// Base of its links; none: the installation's.
     pub link_base_url: Option<String>,
+    /// When one of its keys was last seen in DNS; none: none is published.
+    pub verified_at: Option<DateTime<Utc>>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it was last edited.
@@ -32,7 +34,10 @@ macro_rules! sender_domains {
     ($tail:tt, $($parameter:expr),*) => {
         sqlx::query_as!(
             SenderDomain,
-            "select id, domain, return_path_domain, mailbox_id, link_base_url, created_at, updated_at, revision
+            "select id, domain, return_path_domain, mailbox_id, link_base_url,
+                    (select max(k.verified_at) from dkim_keys k
+                     where k.workspace_id = $1 and k.sender_domain_id = sender_domains.id) as verified_at,
+                    created_at, updated_at, revision
              from sender_domains where workspace_id = $1 " + $tail,
             $($parameter),*
         )

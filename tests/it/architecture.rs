@@ -29,6 +29,7 @@ const KEPT_BY: &[(&str, &[&str])] = &[
     ("anyhow", &["app", "main"]),
     ("aws_lc_rs", &["keyring", "network"]),
     ("md5", &["keyring"]),
+    ("hickory_resolver", &["network"]),
 ];
 
 const MAX_LINES: usize = 400;

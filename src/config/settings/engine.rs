@@ -54,6 +54,14 @@ pub struct Retry {
     pub max_age_seconds: u32,
 }
 
+/// `[sender_domains]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SenderDomains {
+    /// Campaigns may start from a domain of which no key is published.
+    pub allow_unverified: bool,
+}
+
 /// `[smtp]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

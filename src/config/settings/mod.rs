@@ -8,7 +8,7 @@ mod values;
 
 use serde::Deserialize;
 
-pub use engine::{Dispatch, Reports, Retry, Smtp, Tracking};
+pub use engine::{Dispatch, Reports, Retry, SenderDomains, Smtp, Tracking};
 pub use server::{Api, Database, Keys, Log, Network, Server, State};
 pub use values::PublicUrl;
 
@@ -32,6 +32,8 @@ pub struct Settings {
     pub dispatch: Dispatch,
     /// When a deferred delivery is tried again.
     pub retry: Retry,
+    /// What is asked of the domain of a From.
+    pub sender_domains: SenderDomains,
     /// The SMTP session.
     pub smtp: Smtp,
     /// The mailbox reader.

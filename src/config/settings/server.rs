@@ -104,6 +104,8 @@ pub struct Network {
     /// Authorities besides the system's, in PEM.
     #[serde(deserialize_with = "optional")]
     pub ca_file: Option<PathBuf>,
+    /// DNS servers for TXT and MX records; empty: the machine's.
+    pub dns_servers: Vec<SocketAddr>,
 }
 
 impl Network {

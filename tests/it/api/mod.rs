@@ -3,6 +3,7 @@
 mod campaign_messages;
 mod campaign_moves;
 mod campaigns;
+mod dkim_keys;
 mod ground;
 mod lists;
 mod mailboxes;

@@ -29,7 +29,11 @@ pub struct Scene {
 impl Scene {
     /// A list with these subscribers, a relay, a sender domain.
     pub async fn set(addresses: &[&str]) -> Self {
-        let app = TestApp::start().await;
+        Self::set_on(TestApp::start().await, addresses).await
+    }
+
+    /// The same on this app.
+    pub async fn set_on(app: TestApp, addresses: &[&str]) -> Self {
         let list = app.client.post("/v1/lists", json!({"name": "News"})).await.expect(201).text("/id");
         let relay = json!({"name": "r", "host": "127.0.0.1", "port": 9, "tls": "none"});
         let relay = app.client.post("/v1/relays", relay).await.expect(201).header("location").to_owned();

@@ -134,3 +134,19 @@ async fn a_connection_has_no_more_messages_in_doubt_than_its_window() {
     engine.stop().await;
     assert_eq!(one.close_books().await, [(State::Accepted, 100)]);
 }
+
+#[tokio::test]
+async fn a_connection_that_is_too_old_is_ended_politely_and_another_goes_on() {
+    let peer = SmtpPeer::start(Script::default()).await;
+    let one = StartedCampaign::over(peer.addr(), 60).await;
+    one.change("update relays set max_connections = 1 where workspace_id = $1").await;
+    let mut settings = quick();
+    settings.max_connection_age = Duration::from_millis(1);
+    let engine = Engine::start(&one, settings);
+    one.until_campaign_is("sent").await;
+    engine.stop().await;
+    assert_eq!(one.close_books().await, [(State::Accepted, 60)]);
+    let facts = peer.facts();
+    assert!(facts.n_connections >= 3, "{} connections", facts.n_connections);
+    assert_eq!(facts.n_commands("QUIT"), facts.n_connections, "none is just dropped");
+}

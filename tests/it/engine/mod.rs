@@ -8,3 +8,4 @@ mod nodes;
 mod obedience;
 mod outage;
 mod relays;
+mod signing;

@@ -47,6 +47,7 @@ pub fn quick() -> Settings {
         max_messages_per_connection: 1000,
         max_connection_age: Duration::from_secs(600),
         drain: Duration::from_secs(10),
+        allow_unverified: true,
         public_url: "https://links.test".into(),
     }
 }

@@ -6,6 +6,7 @@ pub mod app;
 pub mod campaign;
 pub mod contract;
 mod database;
+pub mod dns_peer;
 pub mod engine;
 mod gate;
 pub mod imap_peer;

@@ -50,7 +50,7 @@ impl Installation {
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
         let address = format!("127.0.0.1:{}", free_port());
         let usual = format!(
-            "server.listen = \"{address}\"\nstate.folder = \"{}\"\nnetwork.allow = [\"127.0.0.0/8\"]\n\
+            "server.listen = \"{address}\"\nstate.folder = \"{}\"\nnetwork.allow = [\"127.0.0.0/8\"]\nsender_domains.allow_unverified = true\n\
              api.requests_per_minute = 0\n",
             folder.path().join("state").display()
         );
