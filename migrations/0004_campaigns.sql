@@ -32,6 +32,8 @@ create table campaigns (
     start_at timestamptz,
     rate_messages integer check (rate_messages > 0),
     rate_per_seconds integer check (rate_per_seconds between 1 and 86400),
+    -- Its share where the workspace's campaigns want the same permits.
+    priority text not null default 'normal' check (priority in ('low', 'normal', 'high')),
     started_at timestamptz,
     finished_at timestamptz,
     paused_at timestamptz,
@@ -111,7 +113,7 @@ create table batches (
     primary key (workspace_id, id),
     check ((owner is null) = (lease_until is null))
 );
-create index batches_by_campaign on batches (workspace_id, campaign_id, due_at);
+create index batches_by_campaign on batches (workspace_id, campaign_id, provider, due_at);
 create index batches_leased on batches (lease_until) where owner is not null;
 
 -- The ledger: one recipient's copy. Its state is one of these at every moment, through any crash.

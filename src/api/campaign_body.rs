@@ -15,6 +15,7 @@ use crate::{
     domain::{
         campaign::OnUnknown,
         id::{ListId, TemplateId, WorkspaceId},
+        priority::Priority,
     },
     mail::{address::Address, header},
     store::{
@@ -38,6 +39,7 @@ pub struct Edit {
     audience: Option<(Vec<ListId>, Vec<ListId>)>,
     tracking: Option<(bool, bool)>,
     on_unknown: Option<OnUnknown>,
+    priority: Option<&'static str>,
     plan: Option<Plan>,
 }
 
@@ -80,6 +82,7 @@ impl Edit {
             on_unknown: reader
                 .keep_or_set("on_unknown", reader.word("on_unknown", &["retry_once", "never_resend"]))
                 .and_then(OnUnknown::parse),
+            priority: reader.keep_or_set("priority", reader.word("priority", &Priority::ALL.map(Priority::as_str))),
             plan: reader.keep_or_set("delivery", read_plan(reader, call.now)),
         })
     }
@@ -119,6 +122,9 @@ impl Edit {
         }
         if let Some(on_unknown) = self.on_unknown {
             on_unknown.as_str().clone_into(&mut campaign.on_unknown);
+        }
+        if let Some(priority) = self.priority {
+            priority.clone_into(&mut campaign.priority);
         }
         if let Some(plan) = self.plan {
             let kind = if plan.start_at.is_some() { "at" } else { "now" };

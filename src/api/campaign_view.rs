@@ -46,6 +46,7 @@ pub fn show_summary(campaign: &Campaign) -> Value {
         "audience": {"lists": ids(&campaign.lists), "exclude_lists": ids(&campaign.exclude_lists)},
         "tracking": {"opens": campaign.track_opens, "clicks": campaign.track_clicks},
         "on_unknown": campaign.on_unknown,
+        "priority": campaign.priority,
         "delivery": {
             "kind": campaign.delivery_kind,
             "at": campaign.start_at,

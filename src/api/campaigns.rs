@@ -17,6 +17,7 @@ use crate::{
     domain::{
         campaign::{CampaignMove, CampaignState},
         id::{CampaignId, WorkspaceId},
+        priority::Priority,
     },
     store::{
         Connection,
@@ -72,6 +73,7 @@ fn blank(call: &Call) -> Campaign {
         start_at: None,
         rate_messages: None,
         rate_per_seconds: None,
+        priority: Priority::default().as_str().to_owned(),
         started_at: None,
         finished_at: None,
         created_at: call.now,
@@ -166,6 +168,7 @@ async fn duplicate(call: &Call, connection: &mut Connection) -> Result<Answer, P
         on_unknown: old.on_unknown,
         rate_messages: old.rate_messages,
         rate_per_seconds: old.rate_per_seconds,
+        priority: old.priority,
         lists: old.lists,
         exclude_lists: old.exclude_lists,
         ..blank(call)

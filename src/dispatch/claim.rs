@@ -30,6 +30,8 @@ pub(super) struct Claim {
     /// So long it is trusted: less than it lasts.
     trusted: Duration,
     is_lost: AtomicBool,
+    /// Deliveries that wait on the desk.
+    n_waiting: AtomicUsize,
     n_out: AtomicUsize,
     /// Wakes the loop that gives back what is done.
     done: Arc<Notify>,
@@ -57,6 +59,7 @@ impl Claim {
             // The rest is for the database's clock running faster, and for the time a write takes.
             trusted: lease.mul_f64(0.9),
             is_lost: AtomicBool::new(false),
+            n_waiting: AtomicUsize::new(0),
             n_out: AtomicUsize::new(0),
             done,
         }
@@ -82,9 +85,19 @@ impl Claim {
         !self.is_lost() && self.asked_at.age(now) < self.trusted
     }
 
-    /// Deliveries handed out and not settled.
-    pub(super) fn n_out(&self) -> usize {
-        self.n_out.load(Ordering::Acquire)
+    /// Whether nothing of it waits here, and nothing is out that isn't settled.
+    pub(super) fn is_done(&self) -> bool {
+        self.n_waiting.load(Ordering::Acquire) == 0 && self.n_out.load(Ordering::Acquire) == 0
+    }
+
+    /// So many deliveries more wait on the desk.
+    pub(super) fn wait_more(&self, n: usize) {
+        self.n_waiting.fetch_add(n, Ordering::AcqRel);
+    }
+
+    /// So many wait no more: they were taken back.
+    pub(super) fn wait_less(&self, n: usize) {
+        self.n_waiting.fetch_sub(n, Ordering::AcqRel);
     }
 }
 

@@ -1,7 +1,8 @@
-//! Taking batches and giving them back: workspace by workspace in turn, a little ahead of what can be sent, no more than the
-//! throttles let out within a lease, and nothing while no relay works. So nobody sits on work it may not send.
+//! Taking batches and giving them back: workspace by workspace in turn, each its share of what this node holds, a little ahead
+//! of what can be sent, no more than the throttles let out within a lease, and nothing while no relay works. So nobody sits
+//! on work it may not send, and nobody who is slow keeps others out.
 //!
-//! Not here: drawing from what was taken (`desk`), rescuing what others held (`rescue`).
+//! Not here: which campaign is next (`portion`), drawing from what was taken (`desk`), rescuing what others held (`rescue`).
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -22,6 +23,7 @@ use super::{
     limits::{Limit, Limits},
     link::Link,
     moment::Moment,
+    portion::{self, Open, Part, Room},
     settings::Settings,
 };
 use crate::{
@@ -29,15 +31,20 @@ use crate::{
         campaign::CampaignState,
         delivery::DeliveryState,
         id::{CampaignId, NodeId, WorkspaceId},
+        share::divide,
         throttle::Rate,
     },
     keyring::Keyring,
-    store::{self, Connection, StoreError, batches, moves},
+    store::{
+        self, Connection, StoreError,
+        backlogs::{self, Backlog},
+        batches, moves,
+    },
 };
 
 /// A statement that takes longer counts as failed.
 const LIMIT: Duration = Duration::from_secs(20);
-/// Deliveries that wait in this node at most, in batches.
+/// Deliveries that wait in this node at most, in batches; a workspace may always hold one delivery beyond.
 const MAX_BATCHES: usize = 16;
 /// A campaign that can't be sent is looked at again after this time.
 const HOLD: Duration = Duration::from_secs(10);
@@ -59,9 +66,20 @@ pub(super) struct Claims {
     pub(super) campaigns: Campaigns,
     /// Campaigns that are left alone until then.
     pub(super) holds: HashMap<CampaignId, Instant>,
+    /// What there is to claim of each workspace with work.
+    pub(super) known: HashMap<WorkspaceId, Known>,
     /// Workspaces with work, in turn, and when they were looked up.
     pub(super) turn: VecDeque<WorkspaceId>,
     pub(super) looked_at: Option<Instant>,
+}
+
+/// What there is to claim of a workspace.
+#[derive(Debug)]
+pub(super) struct Known {
+    open: Vec<Backlog>,
+    read_at: Instant,
+    /// What its relays let out soon.
+    want: usize,
 }
 
 impl Claims {
@@ -78,10 +96,13 @@ impl Claims {
         self.look_for_work(link).await?;
         let mut n_taken = 0;
         let mut n_refusals = 0;
-        while n_refusals < self.turn.len() && self.lanes.n_queued() < MAX_BATCHES * self.settings.batch_size {
+        let allotments = self.allot();
+        while n_refusals < self.turn.len() {
             let Some(workspace) = self.turn.pop_front() else { break };
             self.turn.push_back(workspace);
-            match link.within(LIMIT, async |connection, node| self.take(connection, node, workspace).await).await? {
+            let most = allotments.get(&workspace).copied().unwrap_or(1);
+            let taken = link.within(LIMIT, async |connection, node| self.take(connection, node, workspace, most).await);
+            match taken.await? {
                 Taken::Batch => (n_taken, n_refusals) = (n_taken + 1, 0),
                 Taken::Enough => n_refusals += 1,
                 Taken::NoMore => drop(self.turn.pop_back()),
@@ -99,18 +120,27 @@ impl Claims {
         if is_fresh && !self.turn.is_empty() {
             return Ok(());
         }
-        let with_work = link
-            .within(LIMIT, async |connection, _| batches::workspaces_with_work(connection, Utc::now()).await)
-            .await?;
+        let with_work =
+            link.within(LIMIT, async |connection, _| backlogs::workspaces(connection, Utc::now()).await).await?;
         self.looked_at = Some(Instant::now());
         // Those that are known keep their place in the turn.
         let found: HashSet<_> = with_work.iter().copied().collect();
         self.turn.retain(|workspace| found.contains(workspace));
+        self.known.retain(|workspace, _| found.contains(workspace));
         let known: HashSet<_> = self.turn.iter().copied().collect();
         self.turn.extend(with_work.into_iter().filter(|workspace| !known.contains(workspace)));
         self.holds.retain(|_, until| *until > Instant::now());
         self.campaigns.prune();
         Ok(())
+    }
+
+    /// How many deliveries of each workspace may wait in this node: its share of them all, or what it wants if that is less.
+    fn allot(&self) -> HashMap<WorkspaceId, usize> {
+        let first = 2 * self.settings.batch_size;
+        let want = |workspace| self.known.get(workspace).map_or(first, |known| known.want);
+        let wants: Vec<_> = self.turn.iter().map(want).collect();
+        let shares = divide(MAX_BATCHES * self.settings.batch_size, &wants);
+        self.turn.iter().copied().zip(shares).collect()
     }
 
     /// Take one batch of this workspace, if more is wanted.
@@ -119,16 +149,34 @@ impl Claims {
         connection: &mut Connection,
         node: NodeId,
         workspace: WorkspaceId,
+        most: usize,
     ) -> Result<Taken, StoreError> {
         let outlook = self.lanes.outlook(connection, workspace).await?;
-        let (skip, room) = self.wanted(&outlook);
-        if room == 0 {
+        let (want, is_throttled) = self.want(&outlook);
+        if want == 0 {
             return Ok(Taken::Enough);
         }
-        let (asked_at, now) = (Moment::now(), Utc::now());
-        let lease = self.settings.lease;
-        let Some(held) = batches::claim(connection, workspace, node, &skip, lease.as_secs_f64(), now).await? else {
-            return Ok(if skip.is_empty() { Taken::NoMore } else { Taken::Enough });
+        self.read_backlog(connection, workspace, want).await?;
+        let room = Room {
+            n: want.min(most),
+            least: if is_throttled { 0 } else { (self.settings.batch_size / 4).min(most) },
+            batch_size: self.settings.batch_size,
+        };
+        let (asked_at, now, lease) = (Moment::now(), Utc::now(), self.settings.lease);
+        let (held, amount, priority) = loop {
+            let Some((place, amount)) = self.next(workspace, &outlook, room) else { return Ok(Taken::Enough) };
+            let Some(known) = self.known.get_mut(&workspace) else { return Ok(Taken::NoMore) };
+            let Some(Backlog { campaign, provider, priority }) = known.open.get(place).cloned() else {
+                return Ok(Taken::NoMore);
+            };
+            let of = (campaign, provider.as_str());
+            match batches::claim(connection, workspace, node, of, lease.as_secs_f64(), now).await? {
+                Some(held) => break (held, amount, priority),
+                None => drop(known.open.swap_remove(place)),
+            }
+            if known.open.is_empty() {
+                return Ok(Taken::NoMore);
+            }
         };
         let campaign = match self.campaign(connection, workspace, held.campaign).await {
             Ok(campaign) => campaign,
@@ -144,11 +192,9 @@ impl Claims {
             }
         };
         let throttle = self.limits.of(Limit::Campaign(held.campaign), campaign.content.rate, asked_at.monotonic);
-        let room = match &throttle {
-            Some(throttle) => room.min(self.within_lease(throttle.rate())),
-            None => room,
-        };
-        let limit = i64::try_from(room.clamp(1, self.settings.batch_size)).unwrap_or(1);
+        let throttles: Vec<_> = throttle.into_iter().collect();
+        let amount = throttles.iter().map(|throttle| self.within_lease(throttle.rate())).fold(amount, usize::min);
+        let limit = i64::try_from(amount.clamp(1, self.settings.batch_size)).unwrap_or(1);
         let mut deliveries = batches::deliveries(connection, &held, None, limit, now).await?;
         for claimed in &mut deliveries {
             // A resend goes over the relay that had it, unless that one is no more.
@@ -159,37 +205,70 @@ impl Claims {
         self.held.add(Arc::clone(&claim));
         // The changes since the claim are only known for so long.
         if Moment::now().since(asked_at) < CLAIM_MAX_AGE && !self.gate.is_over(&claim) {
-            outlook.desk.put(&claim, throttle, deliveries);
+            outlook.desk.put(&claim, priority, throttles, deliveries);
         }
         Ok(Taken::Batch)
     }
 
-    /// Which campaigns have enough here, and how many deliveries more the workspace can do with.
-    fn wanted(&self, outlook: &Outlook) -> (Vec<CampaignId>, usize) {
-        let Some(most) = outlook
-            .lanes
-            .iter()
-            .map(|lane| match &lane.throttle {
-                Some(throttle) => self.within_lease(throttle.rate()),
-                None => 2 * self.settings.batch_size,
-            })
-            .reduce(usize::saturating_add)
-        else {
-            return (Vec::new(), 0);
-        };
-        let n_queued = outlook.desk.n_queued();
+    /// What the relays of a workspace let out soon, and whether all of them are throttled.
+    fn want(&self, outlook: &Outlook) -> (usize, bool) {
+        let mut is_throttled = true;
+        let wants = outlook.lanes.iter().map(|lane| match &lane.way.throttle {
+            Some(throttle) => self.within_lease(throttle.rate()),
+            None => {
+                is_throttled = false;
+                2 * self.settings.batch_size
+            }
+        });
+        (wants.fold(0, usize::saturating_add), is_throttled)
+    }
+
+    /// What there is to claim is read once in a while, and again when everything known was claimed.
+    async fn read_backlog(
+        &mut self,
+        connection: &mut Connection,
+        workspace: WorkspaceId,
+        want: usize,
+    ) -> Result<(), StoreError> {
         let now = Instant::now();
-        let mut skip: Vec<_> =
-            self.holds.iter().filter(|(_, until)| **until > now).map(|(campaign, _)| *campaign).collect();
-        for (campaign, n, throttle) in outlook.desk.campaigns() {
-            let enough = throttle.map_or(self.settings.batch_size, |throttle| {
-                self.within_lease(throttle.rate()).min(self.settings.batch_size)
-            });
-            if n >= enough {
-                skip.push(campaign);
+        if let Some(known) = self.known.get_mut(&workspace) {
+            known.want = want;
+            if !known.open.is_empty() && now.duration_since(known.read_at) < self.settings.poll_every {
+                return Ok(());
             }
         }
-        (skip, most.saturating_sub(n_queued))
+        let open = backlogs::of_workspace(connection, workspace, Utc::now()).await?;
+        self.known.insert(workspace, Known { open, read_at: now, want });
+        Ok(())
+    }
+
+    /// The place of what is to be claimed next, and how much of it.
+    fn next(&self, workspace: WorkspaceId, outlook: &Outlook, room: Room) -> Option<(usize, usize)> {
+        let (now, known) = (Instant::now(), self.known.get(&workspace)?);
+        let mut parts: Vec<Part> = Vec::new();
+        for standing in outlook.desk.standing() {
+            let n_queued = standing.n_by_provider.iter().map(|(_, n)| n).sum();
+            let most = standing.throttles.iter().map(|throttle| self.within_lease(throttle.rate())).min();
+            let (campaign, weight) = (standing.campaign, standing.priority.weight());
+            parts.push(Part { campaign, weight, most, n_queued, n_free: n_queued });
+        }
+        for one in &known.open {
+            if !parts.iter().any(|part| part.campaign == one.campaign) {
+                let (campaign, weight) = (one.campaign, one.priority.weight());
+                parts.push(Part { campaign, weight, most: None, n_queued: 0, n_free: 0 });
+            }
+        }
+        let is_held = |campaign| self.holds.get(&campaign).is_some_and(|until| *until > now);
+        let open: Vec<_> = known
+            .open
+            .iter()
+            .filter(|one| !is_held(one.campaign))
+            .map(|one| Open { campaign: one.campaign, most: None, total_weight: 1, n_queued: 0 })
+            .collect();
+        let (place, amount) = portion::next(room, &parts, &open)?;
+        // Its place among all that are open.
+        let place = known.open.iter().enumerate().filter(|(_, one)| !is_held(one.campaign)).nth(place)?.0;
+        Some((place, amount))
     }
 
     /// How many messages a rate surely lets out within half a lease.
@@ -229,7 +308,7 @@ impl Claims {
     /// Give back what is done: nothing of it waits, and nothing is out.
     async fn release_done(&mut self, link: &mut Link) -> Result<(), StoreError> {
         for claim in self.held.all() {
-            if claim.n_out() == 0 && !self.lanes.desk(claim.held.workspace).holds(&claim) {
+            if claim.is_done() {
                 self.release(link, &claim, Utc::now()).await?;
             }
         }
@@ -280,32 +359,4 @@ enum Taken {
     Enough,
     /// There is none.
     NoMore,
-}
-
-/// Renew the leases of everything held, for ever.
-pub(super) async fn renew(held: &Held, settings: &Settings, mut link: Link) {
-    loop {
-        tokio::time::sleep(settings.lease / 3).await;
-        for (workspace, claims) in held.by_workspace() {
-            let live: Vec<_> = claims.iter().filter(|claim| !claim.is_lost()).collect();
-            let keys: Vec<_> = live.iter().map(|claim| (claim.held.batch, claim.held.epoch)).collect();
-            let asked_at = Moment::now();
-            let renewed = link.within(settings.lease / 3, async |connection, node| {
-                batches::renew(connection, workspace, node, &keys, settings.lease.as_secs_f64()).await
-            });
-            match renewed.await {
-                Ok(renewed) => {
-                    for claim in live {
-                        if renewed.contains(&claim.held.batch) {
-                            claim.renew(asked_at);
-                        } else {
-                            claim.lose();
-                        }
-                    }
-                }
-                // The leases run out by themselves, on both sides.
-                Err(error) => tracing::warn!(%error, %workspace, "leases could not be renewed"),
-            }
-        }
-    }
 }

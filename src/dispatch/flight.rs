@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use super::claim::Work;
+use super::{claim::Work, way::Permits};
 use crate::{
     domain::{
         campaign::OnUnknown,
@@ -13,7 +13,7 @@ use crate::{
         id::RelayId,
         retry::{Retry, RetrySchedule},
     },
-    relay::{Attempted, Permit},
+    relay::Attempted,
     smtp::{Envelope, PreparedMessage},
     store::{intents::Intent, settles::Settle},
 };
@@ -26,7 +26,7 @@ pub(super) struct Flight {
     /// When the attempt began: what its intent says.
     pub(super) begun_at: DateTime<Utc>,
     /// Leave to submit it; spent at MAIL FROM.
-    pub(super) permits: [Option<Permit>; 2],
+    pub(super) permits: Permits,
     /// When MAIL FROM was written.
     pub(super) written_at: Option<Instant>,
     /// Its place in the doubt window, free again when this is dropped.

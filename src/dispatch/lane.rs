@@ -12,10 +12,13 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::desk::{Desk, Draw, Drawn};
+use super::{
+    desk::{Desk, Draw, Drawn},
+    way::Way,
+};
 use crate::{
-    domain::id::{RelayId, WorkspaceId},
-    relay::{Backoff, Health, Readiness, RelaySettings, Throttle},
+    domain::id::WorkspaceId,
+    relay::{Backoff, Health, Readiness, RelaySettings},
 };
 
 /// A connection is only opened for a message that may leave within this time.
@@ -25,13 +28,12 @@ const SOON: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) workspace: WorkspaceId,
-    pub(super) relay: RelayId,
+    pub(super) way: Way,
     pub(super) revision: i64,
     pub(super) priority: i32,
     pub(super) settings: RelaySettings,
     pub(super) max_connections: usize,
     pub(super) messages_per_connection: u32,
-    pub(super) throttle: Option<Arc<Throttle>>,
     pub(super) desk: Arc<Desk>,
     pub(super) health: Mutex<Health>,
     has_worked: AtomicBool,
@@ -85,13 +87,12 @@ impl Drop for Counted<'_> {
 #[derive(Debug)]
 pub(super) struct LaneParts {
     pub(super) workspace: WorkspaceId,
-    pub(super) relay: RelayId,
+    pub(super) way: Way,
     pub(super) revision: i64,
     pub(super) priority: i32,
     pub(super) settings: RelaySettings,
     pub(super) max_connections: usize,
     pub(super) messages_per_connection: u32,
-    pub(super) throttle: Option<Arc<Throttle>>,
     pub(super) desk: Arc<Desk>,
 }
 
@@ -99,13 +100,12 @@ impl Lane {
     pub(super) fn new(parts: LaneParts) -> Self {
         Self {
             workspace: parts.workspace,
-            relay: parts.relay,
+            way: parts.way,
             revision: parts.revision,
             priority: parts.priority,
             settings: parts.settings,
             max_connections: parts.max_connections,
             messages_per_connection: parts.messages_per_connection,
-            throttle: parts.throttle,
             desk: parts.desk,
             health: Mutex::default(),
             has_worked: AtomicBool::new(false),
@@ -130,7 +130,7 @@ impl Lane {
             if self.is_closed() {
                 return false;
             }
-            let wait = match self.desk.draw(self.relay, self.throttle.as_ref(), most, drawn) {
+            let wait = match self.desk.draw(&self.way, most, drawn) {
                 Draw::Some => return true,
                 Draw::Closed => return false,
                 Draw::Wait(wait) => Some(wait),
@@ -178,7 +178,7 @@ impl Lane {
             && self.may_grow(now)
             && !is_growing_enough
             && n(&self.counts.n_idle) == 0
-            && self.desk.wait(self.relay, self.throttle.as_ref()).is_some_and(|wait| wait <= SOON)
+            && self.desk.wait(&self.way).is_some_and(|wait| wait <= SOON)
     }
 
     /// Whether a connection should be opened because work is left and nobody waits for it.
@@ -198,7 +198,7 @@ impl Lane {
     pub(super) fn fail(&self, backoff: Backoff, reason: String, random: f64) {
         let now = Instant::now();
         if self.counts.n_working.load(Ordering::Acquire) > 0 {
-            tracing::info!(relay = %self.relay, workspace = %self.workspace, reason,
+            tracing::info!(relay = %self.way.relay, workspace = %self.workspace, reason,
                            "a relay takes no further connection for now");
             let pause = backoff.max.mul_f64(0.5 + random / 2.0);
             *self.no_more_until.lock().unwrap_or_else(PoisonError::into_inner) = now.checked_add(pause);
@@ -210,7 +210,7 @@ impl Lane {
             return;
         }
         let delay = health.fail(backoff, reason, now, random);
-        tracing::warn!(relay = %self.relay, workspace = %self.workspace, reason = health.reason(),
+        tracing::warn!(relay = %self.way.relay, workspace = %self.workspace, reason = health.reason(),
                        retry_seconds = delay.as_secs_f32(), "a relay fails; it is left alone for a while");
         self.has_news.store(true, Ordering::Release);
     }
@@ -223,7 +223,7 @@ impl Lane {
     pub(super) fn work(&self) {
         let was_failing = self.health.lock().unwrap_or_else(PoisonError::into_inner).work();
         if was_failing {
-            tracing::info!(relay = %self.relay, workspace = %self.workspace, "a relay works again");
+            tracing::info!(relay = %self.way.relay, workspace = %self.workspace, "a relay works again");
         }
         if was_failing || !self.has_worked.swap(true, Ordering::AcqRel) {
             self.has_news.store(true, Ordering::Release);

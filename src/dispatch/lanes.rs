@@ -20,6 +20,7 @@ use super::{
     desk::Desk,
     lane::{Counted, Lane, LaneParts},
     limits::{Limit, Limits},
+    way::Way,
     worker,
 };
 use crate::{
@@ -97,7 +98,7 @@ impl Lanes {
         Ok(Outlook {
             desk: Arc::clone(&yard.desk),
             lanes: yard.chosen(now),
-            relays: yard.lanes.iter().map(|lane| lane.relay).collect(),
+            relays: yard.lanes.iter().map(|lane| lane.way.relay).collect(),
         })
     }
 
@@ -119,7 +120,7 @@ impl Lanes {
         let known = std::mem::take(&mut yard.unusable);
         let mut faults = Vec::new();
         for route in routes {
-            let same = old.iter().position(|lane| lane.relay == route.relay && lane.revision == route.revision);
+            let same = old.iter().position(|lane| lane.way.relay == route.relay && lane.revision == route.revision);
             let lane = match same {
                 Some(place) => old.swap_remove(place),
                 None => {
@@ -152,13 +153,12 @@ impl Lanes {
         let settings = open_settings(&self.keyring, &route)?;
         Ok(Lane::new(LaneParts {
             workspace,
-            relay: route.relay,
+            way: Way { relay: route.relay, throttle: self.limits.of(Limit::Relay(route.relay), route.rate, now) },
             revision: route.revision,
             priority: route.priority,
             settings,
             max_connections: usize::try_from(route.max_connections).unwrap_or(1).max(1),
             messages_per_connection: route.messages_per_connection.max(1),
-            throttle: self.limits.of(Limit::Relay(route.relay), route.rate, now),
             desk: Arc::clone(desk),
         }))
     }
@@ -172,11 +172,6 @@ impl Lanes {
     pub(super) fn in_use(&self) -> Vec<WorkspaceId> {
         let yards = self.lock();
         yards.iter().filter(|(_, yard)| Self::is_in_use(yard)).map(|(workspace, _)| *workspace).collect()
-    }
-
-    /// How many deliveries wait in this node.
-    pub(super) fn n_queued(&self) -> usize {
-        self.lock().values().map(|yard| yard.desk.n_queued()).sum()
     }
 
     /// The desk of a workspace; an empty one where there is none.
@@ -206,7 +201,8 @@ impl Lanes {
         let lanes: Vec<_> = self.lock().values().flat_map(|yard| yard.lanes.clone()).collect();
         for lane in lanes.into_iter().filter(|lane| lane.has_news.swap(false, Ordering::AcqRel)) {
             let fault = lane.health.lock().unwrap_or_else(PoisonError::into_inner).reason().map(str::to_owned);
-            let told = routes::note_health(connection, lane.workspace, lane.relay, fault.as_deref(), Utc::now()).await;
+            let told =
+                routes::note_health(connection, lane.workspace, lane.way.relay, fault.as_deref(), Utc::now()).await;
             if told.is_err() {
                 lane.has_news.store(true, Ordering::Release);
             }

@@ -3,8 +3,8 @@
 //! How a message gets through the rooms:
 //!
 //! 1. `scheduler` starts what is due, `expansion` makes deliveries of the audience, in batches.
-//! 2. `claims` takes batches by lease, as much as throttles and relays let through, and queues them on the workspace's
-//!    `desk`; `renew` holds the leases.
+//! 2. `claims` takes batches by lease, as much as throttles and relays let through and each campaign its `portion`, and puts
+//!    them on the workspace's `desk`, which is drawn from in turns; `leases` are renewed.
 //! 3. `lanes` opens connections to the relays in use; each `worker` has a `supply` that draws deliveries with their permits,
 //!    looks at the `gate`, has the message made by `compose` and signed by `signing`, and asks for its intent.
 //! 4. `intents` commits intents in groups; what is granted stands in line on the connection's `runway`, where the session
@@ -39,10 +39,13 @@ mod intents;
 mod keeper;
 mod lane;
 mod lanes;
+mod leases;
 mod limits;
 mod link;
 mod moment;
+mod portion;
 mod pulse;
+mod queue;
 mod rescue;
 mod run;
 mod runway;
@@ -51,6 +54,7 @@ mod settings;
 mod settler;
 mod signing;
 mod supply;
+mod way;
 mod worker;
 
 pub use run::{Context, run};

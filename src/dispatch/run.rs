@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     campaign::Campaigns,
     changes::{self, Changes},
-    claims::{self, Claims},
+    claims::Claims,
     crew::{Crew, Stage},
     expansion::Expansion,
     flight::Policy,
@@ -28,6 +28,7 @@ use super::{
     intents,
     keeper::Keeper,
     lanes::{self, Lanes},
+    leases,
     limits::Limits,
     link::Link,
     pulse::Pulse,
@@ -107,7 +108,7 @@ pub async fn run(context: Context, mut shutdown: watch::Receiver<bool>) {
     });
     watchers.spawn({
         let (held, settings, link) = (Arc::clone(&held), Arc::clone(&settings), link());
-        async move { claims::renew(&held, &settings, link).await }
+        async move { leases::renew(&held, &settings, link).await }
     });
 
     let mut claims = Claims {
@@ -121,6 +122,7 @@ pub async fn run(context: Context, mut shutdown: watch::Receiver<bool>) {
         short_of_hands,
         campaigns: Campaigns::default(),
         holds: HashMap::new(),
+        known: HashMap::new(),
         turn: VecDeque::new(),
         looked_at: None,
     };

@@ -116,7 +116,7 @@ impl Source for Runway {
             let Ready { mut flight, envelope, message } = self.line.pop_front()?;
             let attempted = match leave {
                 Leave::Granted => {
-                    flight.permits.iter_mut().filter_map(Option::take).for_each(Permit::spend);
+                    flight.permits.drain(..).for_each(Permit::spend);
                     flight.written_at = Some(Instant::now());
                     return Some(Submission { ticket: flight, envelope, message });
                 }

@@ -61,7 +61,7 @@ pub(super) async fn run(crew: Arc<Crew>, lane: Arc<Lane>) {
                 return runway.clear("the relay closed the connection before its turn").await;
             }
             End::Broken { reason, n_answers } => {
-                tracing::debug!(relay = %lane.relay, reason, n_answers, "a relay closed a connection; it is opened again");
+                tracing::debug!(relay = %lane.way.relay, reason, n_answers, "a relay closed a connection; it is opened again");
             }
         }
         opening = Counted::new(&lane.counts.n_opening);

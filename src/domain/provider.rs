@@ -2,7 +2,10 @@
 //!
 //! Not here: looking up MX records for the rest (later work), the `domains` table (`store::domains`).
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
 
 const TABLE: &str = include_str!("providers.toml");
 
@@ -22,6 +25,31 @@ pub fn of_domain(domain: &str) -> &'static str {
     BY_DOMAIN.get(domain).map_or(OTHER, String::as_str)
 }
 
+/// Whom limits and holds are about: a provider, and where nobody knows who runs the mailbox, the domain itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Destination {
+    provider: Arc<str>,
+    domain: Option<Arc<str>>,
+}
+
+impl Destination {
+    /// Where a message to this address (its key: `local@domain`) goes, whose domain is run by this provider.
+    pub fn of(provider: &Arc<str>, address_key: &str) -> Self {
+        let domain = address_key.rsplit_once('@').map(|(_, domain)| domain);
+        Self { provider: Arc::clone(provider), domain: domain.filter(|_| &**provider == OTHER).map(Arc::from) }
+    }
+
+    /// The provider.
+    pub fn provider(&self) -> &Arc<str> {
+        &self.provider
+    }
+
+    /// The domain, where the provider is [`OTHER`].
+    pub fn domain(&self) -> Option<&str> {
+        self.domain.as_deref()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,5 +61,13 @@ mod tests {
         assert_eq!(of_domain("ymail.com"), "yahoo");
         assert_eq!(of_domain("example.org"), OTHER);
         assert!(BY_DOMAIN.len() > 50);
+    }
+
+    #[test]
+    fn limits_are_about_a_provider_or_about_a_domain_that_nobody_is_known_to_run() {
+        let (gmail, other): (Arc<str>, Arc<str>) = ("gmail".into(), OTHER.into());
+        assert_eq!(Destination::of(&gmail, "a@gmail.com"), Destination::of(&gmail, "b@googlemail.com"));
+        assert_ne!(Destination::of(&other, "a@x.test"), Destination::of(&other, "a@y.test"));
+        assert_eq!(Destination::of(&other, "a@x.test").domain(), Some("x.test"));
     }
 }

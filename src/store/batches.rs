@@ -1,7 +1,8 @@
 //! Taking work: a worker claims a batch by updating one row, holds it by a lease, and gives it back.
 //!
 //! Leases run by the database's clock, so nodes need not agree on the time. Every claim raises the epoch; an intent
-//! carries it, so whoever lost the lease sends nothing more. Not here: intents (`intents`), what was lost (`rescues`).
+//! carries it, so whoever lost the lease sends nothing more. Not here: what there is to
+//! claim (`backlogs`), intents (`intents`), what was lost (`rescues`).
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -80,28 +81,12 @@ impl Blocked {
     }
 }
 
-/// Workspaces with a batch that could be claimed now.
-pub async fn workspaces_with_work(
-    connection: &mut Connection,
-    now: DateTime<Utc>,
-) -> Result<Vec<WorkspaceId>, StoreError> {
-    let rows = sqlx::query_scalar!(
-        "select distinct c.workspace_id from campaigns c
-         where c.state = 'sending' and exists (select from batches b
-             where b.workspace_id = c.workspace_id and b.campaign_id = c.id and b.owner is null and b.due_at <= $1)",
-        now
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(rows.into_iter().map(WorkspaceId).collect())
-}
-
-/// Claim the batch that has been due longest in this workspace, of a sending campaign that is not among `skip`.
+/// Claim the batch of this campaign and provider that has been due longest, if the campaign is being sent.
 pub async fn claim(
     connection: &mut Connection,
     workspace: WorkspaceId,
     node: NodeId,
-    skip: &[CampaignId],
+    (campaign, provider): (CampaignId, &str),
     lease_seconds: f64,
     now: DateTime<Utc>,
 ) -> Result<Option<Claim>, StoreError> {
@@ -109,15 +94,16 @@ pub async fn claim(
         r#"update batches set owner = $2, epoch = epoch + 1, lease_until = clock_timestamp() + make_interval(secs => $3)
            where workspace_id = $1 and id = (
                select b.id from batches b
-               where b.workspace_id = $1 and b.owner is null and b.due_at <= $5
-                 and exists (select from campaigns c where c.workspace_id = $1 and c.id = b.campaign_id
-                                 and c.state = 'sending' and c.id <> all($4))
+               where b.workspace_id = $1 and b.campaign_id = $4 and b.provider = $5 and b.owner is null
+                 and b.due_at <= $6
+                 and exists (select from campaigns c where c.workspace_id = $1 and c.id = $4 and c.state = 'sending')
                order by b.due_at, b.id limit 1 for update skip locked)
-           returning id, campaign_id, provider, epoch, pg_current_snapshot()::text as "as_of!""#,
+           returning id, epoch, pg_current_snapshot()::text as "as_of!""#,
         workspace.0,
         node.0,
         lease_seconds,
-        &skip.iter().map(|campaign| campaign.0).collect::<Vec<_>>(),
+        campaign.0,
+        provider,
         now
     )
     .fetch_optional(connection)
@@ -126,8 +112,8 @@ pub async fn claim(
         Ok(Claim {
             workspace,
             batch: row.id.into(),
-            campaign: row.campaign_id.into(),
-            provider: row.provider,
+            campaign,
+            provider: provider.to_owned(),
             epoch: row.epoch,
             as_of: Snapshot::parse(&row.as_of).ok_or(StoreError::Corrupt("pg_current_snapshot"))?,
         })

@@ -53,6 +53,8 @@ pub struct Campaign {
     pub rate_messages: Option<i32>,
     /// …in so many seconds.
     pub rate_per_seconds: Option<i32>,
+    /// `low`, `normal` or `high`.
+    pub priority: String,
     /// When it was started.
     pub started_at: Option<DateTime<Utc>>,
     /// When it was sent or cancelled.
@@ -76,7 +78,7 @@ macro_rules! campaigns {
             Campaign,
             "select c.id, c.name, c.state, c.state_reason, c.from_name, c.from_address, c.from_domain, c.reply_to,
                     c.template_id, c.template_version_id, " + $content + r#", c.pinned_at, c.track_opens, c.track_clicks,
-                    c.on_unknown, c.delivery_kind, c.start_at, c.rate_messages, c.rate_per_seconds, c.started_at,
+                    c.on_unknown, c.delivery_kind, c.start_at, c.rate_messages, c.rate_per_seconds, c.priority, c.started_at,
                     c.finished_at, c.created_at, c.updated_at, c.revision,
                     array(select l.list_id from campaign_lists l
                           where l.workspace_id = $1 and l.campaign_id = c.id and l.role = 'include'
@@ -95,9 +97,9 @@ pub async fn insert(connection: &mut Connection, workspace: WorkspaceId, new: &C
     sqlx::query!(
         "insert into campaigns
              (workspace_id, id, name, from_name, from_address, from_domain, reply_to, template_id, subject, html, text,
-              track_opens, track_clicks, on_unknown, delivery_kind, start_at, rate_messages, rate_per_seconds, created_at,
-              updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+              track_opens, track_clicks, on_unknown, delivery_kind, start_at, rate_messages, rate_per_seconds, priority,
+              created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
         workspace.0,
         new.id,
         new.name,
@@ -116,6 +118,7 @@ pub async fn insert(connection: &mut Connection, workspace: WorkspaceId, new: &C
         new.start_at,
         new.rate_messages,
         new.rate_per_seconds,
+        new.priority,
         new.created_at,
         new.updated_at
     )
@@ -167,7 +170,8 @@ pub async fn update(
         "update campaigns
          set name = $3, from_name = $4, from_address = $5, from_domain = $6, reply_to = $7, template_id = $8, subject = $9,
              html = $10, text = $11, track_opens = $12, track_clicks = $13, on_unknown = $14, delivery_kind = $15,
-             start_at = $16, rate_messages = $17, rate_per_seconds = $18, updated_at = $19, revision = revision + 1
+             start_at = $16, rate_messages = $17, rate_per_seconds = $18, priority = $19, updated_at = $20,
+             revision = revision + 1
          where workspace_id = $1 and id = $2 returning revision",
         workspace.0,
         campaign.id,
@@ -187,6 +191,7 @@ pub async fn update(
         campaign.start_at,
         campaign.rate_messages,
         campaign.rate_per_seconds,
+        campaign.priority,
         campaign.updated_at
     )
     .fetch_one(&mut *connection)

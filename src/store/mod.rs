@@ -5,6 +5,7 @@
 //! the road to Citus open. Not here: HTTP, SMTP, any rule (`domain`).
 
 pub mod api_keys;
+pub mod backlogs;
 pub mod batches;
 pub mod bounces;
 pub mod campaigns;

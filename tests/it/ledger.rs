@@ -10,6 +10,7 @@ use postrider::{
         suppression::SuppressionReason,
     },
     store::{
+        backlogs,
         batches::{self, Blocked, Claim, Claimed},
         changes, commit, contents, expansions, intents, moves, rescues, retries,
         settles::{self, Settle},
@@ -32,7 +33,10 @@ async fn expand(one: &StartedCampaign, n: i64) -> expansions::Expanded {
 async fn claim(one: &StartedCampaign, node: NodeId) -> Option<(Claim, Vec<Claimed>)> {
     let now = Utc::now();
     let mut connection = one.store.acquire().await.unwrap();
-    let claim = batches::claim(&mut connection, one.workspace, node, &[], LEASE, now).await.unwrap()?;
+    let open = backlogs::of_workspace(&mut connection, one.workspace, now).await.unwrap();
+    let first = open.first()?;
+    let of = (first.campaign, first.provider.as_str());
+    let claim = batches::claim(&mut connection, one.workspace, node, of, LEASE, now).await.unwrap()?;
     let deliveries = batches::deliveries(&mut connection, &claim, None, 100, now).await.unwrap();
     Some((claim, deliveries))
 }

@@ -9,6 +9,7 @@ use postrider::{
         retry::Retry,
     },
     store::{
+        backlogs,
         batches::{self, Claim, Claimed},
         commit, expansions, intents,
         settles::{self, Settle},
@@ -95,8 +96,11 @@ impl Scene {
         let now = Utc::now();
         loop {
             let mut connection = self.app.store.acquire().await.unwrap();
-            let claim = batches::claim(&mut connection, self.app.workspace, self.node, &[], 30.0, now).await.unwrap();
-            let Some(claim) = claim else { return };
+            let open = backlogs::of_workspace(&mut connection, self.app.workspace, now).await.unwrap();
+            let Some(first) = open.first() else { return };
+            let of = (first.campaign, first.provider.as_str());
+            let claim = batches::claim(&mut connection, self.app.workspace, self.node, of, 30.0, now).await.unwrap();
+            let claim = claim.unwrap();
             let claimed = batches::deliveries(&mut connection, &claim, None, 1000, now).await.unwrap();
             let relay: RelayId = self.relay.rsplit('/').next().unwrap().parse().unwrap();
             let mut tx = self.app.store.begin().await.unwrap();

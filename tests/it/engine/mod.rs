@@ -3,6 +3,7 @@
 mod delivering;
 mod doubt;
 mod endings;
+mod fairness;
 mod limits;
 mod nodes;
 mod obedience;
