@@ -92,15 +92,14 @@ async fn campaigns_share_a_relay_by_their_priority() {
     })
     .await;
     gate.open();
-    until_all_sent(&one).await;
+    peer.wait_for(64).await;
     engine.stop().await;
     let names = names(&peer.accepted());
-    assert_eq!(names.len(), 600);
-    // The first may have been drawn before the others came. Five rounds of 16, 4 and 1.
-    let rounds = &names[1..106];
+    // The first may have been drawn before the others came. Three rounds of 16, 4 and 1.
+    let rounds = &names[1..64];
     let shares = ["high", "normal", "low"].map(|name| n_of(rounds, name));
     assert!(
-        (75..=85).contains(&shares[0]) && (16..=24).contains(&shares[1]) && (4..=6).contains(&shares[2]),
+        (44..=52).contains(&shares[0]) && (8..=16).contains(&shares[1]) && (2..=4).contains(&shares[2]),
         "{shares:?}"
     );
     one.close_books().await;
@@ -109,7 +108,7 @@ async fn campaigns_share_a_relay_by_their_priority() {
 #[tokio::test]
 async fn a_small_urgent_campaign_overtakes_a_big_one() {
     let peer = SmtpPeer::start(Script::default()).await;
-    let one = StartedCampaign::over(peer.addr(), 1500).await;
+    let one = StartedCampaign::over(peer.addr(), 600).await;
     one.change("update relays set max_connections = 1 where workspace_id = $1").await;
     let engine = Engine::start(&one, one_by_one());
     peer.wait_for(20).await;
@@ -120,7 +119,7 @@ async fn a_small_urgent_campaign_overtakes_a_big_one() {
     let n_between = n_of(span(&names, "urgent"), "Hello");
     // Four turns of it have room for at most as many turns of the other, and for what was drawn already.
     assert!(n_between <= 5 * 4 + 1, "{n_between} of the big one came between");
-    assert!(n_of(&names, "Hello") < 1500, "it came last");
+    assert!(n_of(&names, "Hello") < 600, "it came last");
     one.close_books().await;
 }
 
