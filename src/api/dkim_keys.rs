@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     call::{Answer, Call},
     endpoint::Endpoint,
-    problem::{Kind, Problem},
+    problem::{Fault, Kind, Problem},
     reader::Reader,
 };
 use crate::{

@@ -82,7 +82,6 @@ impl Dns {
         options.timeout = ANSWER_LIMIT;
         options.attempts = 1;
         options.cache_size = 0;
-        options.case_randomization = true;
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options);
         Ok(Self { resolver: builder.build().map_err(|error| error.to_string())? })
     }

@@ -62,6 +62,16 @@ async fn the_unsubscribe_link_of_a_test_message_is_nobodys() {
 }
 
 #[tokio::test]
+async fn a_test_message_is_signed_as_the_campaigns_messages_will_be() {
+    let (scene, peer, path) = scene(Script::default()).await;
+    let key = json!({"algorithm": "ed25519", "selector": "pr1"});
+    scene.app.client.post(&format!("{}/dkim-keys", scene.domain), key).await.expect(201);
+    scene.app.client.post(&format!("{path}/test"), json!({"addresses": ["me@a.test"]})).await.expect(200);
+    let signature = peer.accepted()[0].header("DKIM-Signature").unwrap();
+    assert!(signature.starts_with("v=1; a=ed25519-sha256; c=relaxed/relaxed; d=sender.test; s=pr1;"), "{signature}");
+}
+
+#[tokio::test]
 async fn a_fault_sends_nothing_at_all() {
     let (scene, peer, path) = scene(Script::default()).await;
     let test = format!("{path}/test");

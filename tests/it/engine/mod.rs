@@ -1,5 +1,6 @@
 //! The engine, held to its promises on a real Postgres and against scripted relays.
 
+mod account;
 mod delivering;
 mod doubt;
 mod endings;

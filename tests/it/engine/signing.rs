@@ -136,14 +136,17 @@ async fn an_unverified_key_signs_only_where_unverified_domains_may_send() {
 }
 
 #[tokio::test]
-async fn a_key_that_does_not_open_holds_its_campaign_and_sends_nothing_unsigned() {
+async fn a_key_that_does_not_open_pauses_its_campaign_with_the_reason_and_nothing_leaves_unsigned() {
     let peer = SmtpPeer::start(Script::default()).await;
     let one = StartedCampaign::over(peer.addr(), 5).await;
     add_key(&one, "pr1", &SigningKey::generate(SigningAlgorithm::Ed25519).unwrap(), true).await;
     one.change("update dkim_keys set private_key = 'damaged' where workspace_id = $1").await;
     let engine = Engine::start(&one, quick());
-    one.until_n(State::Queued, 5).await;
+    one.until_campaign_is("paused").await;
     engine.stop().await;
     assert_eq!(one.close_books().await, [(State::Queued, 5)]);
+    let reason: String =
+        sqlx::query_scalar("select state_reason from campaigns").fetch_one(one.database.pool()).await.unwrap();
+    assert!(reason.contains("DKIM key pr1"), "{reason}");
     assert_eq!(peer.accepted().len(), 0);
 }
