@@ -32,7 +32,11 @@ create table workspaces (
     id uuid primary key,
     name text not null check (length(name) between 1 and 200),
     created_at timestamptz not null,
-    updated_at timestamptz not null
+    updated_at timestamptz not null,
+    -- An address that bounced softly so often within so many days is suppressed; null: never for that.
+    soft_bounce_count smallint default 5 check (soft_bounce_count between 1 and 100),
+    soft_bounce_days smallint not null default 90 check (soft_bounce_days between 1 and 365),
+    revision bigint not null default 1
 );
 
 -- Looked up by id before the workspace is known, hence global. `workspace_id` is null for the operator's key.

@@ -58,6 +58,15 @@ create index reports_open on reports (workspace_id, mailbox_id, id) where state 
 create index reports_by_delivery on reports (workspace_id, delivery_id) where delivery_id is not null;
 
 -- The event log: facts in the order they were recorded, from which webhooks will be made.
+-- Deliveries that bounced softly, by address, for as long as they count towards its suppression.
+create table soft_bounces (
+    workspace_id uuid not null references workspaces (id),
+    address_key text not null,
+    delivery_id uuid not null,
+    bounced_at timestamptz not null,
+    primary key (workspace_id, address_key, delivery_id)
+);
+
 create table events (
     workspace_id uuid not null references workspaces (id),
     id uuid not null,

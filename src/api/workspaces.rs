@@ -9,7 +9,7 @@ use super::{
     endpoint::Endpoint,
     page::Page,
     problem::Problem,
-    reader::Reader,
+    reader::{Patch, Reader},
     scope::SCOPES,
 };
 use crate::{
@@ -28,6 +28,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         Endpoint::post("/v1/workspaces", "", create).operator(),
         Endpoint::get("/v1/workspaces", "", page).operator(),
         Endpoint::get("/v1/workspaces/{workspace_id}", "", read).operator(),
+        Endpoint::patch("/v1/workspaces/{workspace_id}", "", edit).operator(),
         Endpoint::post("/v1/workspaces/{workspace_id}/keys", "", create_key).operator(),
         Endpoint::get("/v1/workspaces/{workspace_id}/keys", "", page_of_keys).operator(),
         Endpoint::delete("/v1/workspaces/{workspace_id}/keys/{key_id}", "", revoke_key).operator(),
@@ -39,7 +40,8 @@ async fn create(call: &Call, connection: &mut Connection) -> Result<Answer, Prob
     let name = reader.required_line("name", 1..=200);
     let name = reader.finish(|| name)?;
     let workspace = workspaces::insert(connection, &name, call.now).await?;
-    Ok(Answer::created(format!("/v1/workspaces/{}", WorkspaceId(workspace.id)), show(&workspace)))
+    let location = format!("/v1/workspaces/{}", WorkspaceId(workspace.id));
+    Ok(Answer::created(location, show(&workspace)).revision(workspace.revision))
 }
 
 async fn page(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
@@ -51,7 +53,35 @@ async fn page(call: &Call, connection: &mut Connection) -> Result<Answer, Proble
 }
 
 async fn read(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
-    Ok(Answer::ok(show(&of_path(call, connection).await?)))
+    let workspace = of_path(call, connection).await?;
+    Ok(Answer::ok(show(&workspace)).revision(workspace.revision))
+}
+
+async fn edit(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
+    let reader = call.reader();
+    let name = reader.keep_or_set("name", reader.line("name", 1..=200));
+    let soft_bounces = reader.patch("soft_bounces", read_soft_bounces(&reader));
+    let id = call.id("workspace_id", "workspace")?;
+    let mut workspace = workspaces::lock(connection, id).await?.ok_or_else(|| Problem::not_found("workspace"))?;
+    reader.finish(|| Some(()))?;
+    call.check_revision(workspace.revision)?;
+    workspace.name = name.unwrap_or(workspace.name);
+    match soft_bounces {
+        Patch::Keep => {}
+        Patch::Clear => workspace.soft_bounce_count = None,
+        Patch::Set((count, days)) => (workspace.soft_bounce_count, workspace.soft_bounce_days) = (Some(count), days),
+    }
+    let workspace = workspaces::update(connection, &workspace, call.now).await?;
+    Ok(Answer::ok(show(&workspace)).revision(workspace.revision))
+}
+
+/// How many soft bounces suppress an address, within how many days.
+fn read_soft_bounces(reader: &Reader<'_>) -> Option<(i16, i16)> {
+    let rule = reader.object("soft_bounces")?;
+    let count = rule.required_integer("count", 1..=100).and_then(|count| i16::try_from(count).ok());
+    let days = rule.required_integer("days", 1..=365).and_then(|days| i16::try_from(days).ok());
+    rule.close();
+    count.zip(days)
 }
 
 async fn create_key(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
@@ -133,7 +163,13 @@ async fn of_path(call: &Call, connection: &mut Connection) -> Result<Workspace, 
 }
 
 fn show(workspace: &Workspace) -> Value {
-    json!({"id": WorkspaceId(workspace.id), "name": workspace.name, "created_at": workspace.created_at})
+    let days = workspace.soft_bounce_days;
+    json!({
+        "id": WorkspaceId(workspace.id),
+        "name": workspace.name,
+        "soft_bounces": workspace.soft_bounce_count.map(|count| json!({"count": count, "days": days})),
+        "created_at": workspace.created_at,
+    })
 }
 
 fn show_key(key: &ApiKey) -> Value {

@@ -114,9 +114,8 @@ pub async fn bounce(
         "text": bounce.text,
     });
     log(connection, workspace, "delivery.bounced", subject, data, now).await?;
-    if bounce.condemned {
-        suppress(connection, workspace, subject, SuppressionReason::HardBounce, bounce.report, &bounce.text, now)
-            .await?;
+    if let Some(reason) = condemnation(connection, workspace, subject, bounce, now).await? {
+        suppress(connection, workspace, subject, reason, bounce.report, &bounce.text, now).await?;
     }
     let mut transitions = Transitions::new();
     let step = Transition {
@@ -130,6 +129,64 @@ pub async fn bounce(
     transitions.count(step, 1);
     transitions.write(connection, workspace, node, now).await?;
     Ok(true)
+}
+
+/// Why the address is to be suppressed: it bounced hard, or softly for so often as the workspace bears.
+async fn condemnation(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    subject: &Subject,
+    bounce: &Bounce,
+    now: DateTime<Utc>,
+) -> Result<Option<SuppressionReason>, StoreError> {
+    if bounce.condemned {
+        return Ok(Some(SuppressionReason::HardBounce));
+    }
+    let is_enough = bounce.severity == "soft" && count_soft(connection, workspace, subject, now).await?;
+    Ok(is_enough.then_some(SuppressionReason::SoftBounce))
+}
+
+/// Note a soft bounce. Whether its address has had as many as suppress it, within the workspace's time.
+async fn count_soft(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    subject: &Subject,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    // What is older than any workspace counts is forgotten with the next one of the same address.
+    sqlx::query!(
+        "delete from soft_bounces
+         where workspace_id = $1 and address_key = $2 and bounced_at < $3::timestamptz - interval '365 days'",
+        workspace.0,
+        subject.address_key,
+        now
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "insert into soft_bounces (workspace_id, address_key, delivery_id, bounced_at) values ($1, $2, $3, $4)
+         on conflict do nothing",
+        workspace.0,
+        subject.address_key,
+        subject.delivery.0,
+        now
+    )
+    .execute(&mut *connection)
+    .await?;
+    let is_enough = sqlx::query_scalar!(
+        r#"select coalesce((
+               select count(*) from soft_bounces b
+               where b.workspace_id = $1 and b.address_key = $2
+                     and b.bounced_at > $3::timestamptz - make_interval(days => w.soft_bounce_days)
+           ) >= w.soft_bounce_count, false) as "is_enough!"
+           from workspaces w where w.id = $1"#,
+        workspace.0,
+        subject.address_key,
+        now
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(is_enough)
 }
 
 /// The recipient complained, or opted out by way of the provider. False, and nothing written, when that is known

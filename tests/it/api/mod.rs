@@ -17,3 +17,4 @@ mod stats;
 mod subscriptions;
 mod suppressions;
 mod templates;
+mod workspaces;

@@ -178,3 +178,31 @@ async fn a_report_settles_what_is_unknown_and_ends_what_is_deferred() {
         assert_eq!(waits, Some(false), "{state:?}: it would be sent again");
     }
 }
+
+#[tokio::test]
+async fn soft_bounces_suppress_an_address_once_there_were_so_many_within_the_workspaces_time() {
+    for (rule, days_ago, suppressed) in
+        [("2", 20, vec![("soft_bounce".to_owned(), "full@x.test".to_owned())]), ("2", 40, vec![]), ("null", 20, vec![])]
+    {
+        let peer = ImapPeer::start().await;
+        let scene = Scene::new(&peer, &["full@x.test"]).await;
+        let sql = format!("update workspaces set soft_bounce_count = {rule}, soft_bounce_days = 30");
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(scene.pool()).await.unwrap();
+        sqlx::query(
+            "insert into soft_bounces values ($1, 'full@x.test', gen_random_uuid(), now() - make_interval(days => $2))",
+        )
+        .bind(scene.workspace().0)
+        .bind(days_ago)
+        .execute(scene.pool())
+        .await
+        .unwrap();
+        let path = scene.return_path("full@x.test").await;
+        for _ in 0..2 {
+            peer.deliver("INBOX", dsn(&path, "full@x.test", "failed", "5.2.2", "552 5.2.2 mailbox full"));
+        }
+        scene.drain().await;
+        assert_eq!(scene.suppressions().await, suppressed, "{rule} {days_ago}");
+        assert_eq!(scene.count("soft_bounces").await, 2);
+        assert_eq!(scene.campaign.checked_states().await, [(State::Bounced, 1)]);
+    }
+}
