@@ -77,10 +77,8 @@ async fn create(call: &Call, connection: &mut Connection) -> Result<Answer, Prob
     let sender_domain = SenderDomainId(domain.id);
     let stands = dkim_keys::of_domain(connection, workspace, sender_domain).await?;
     if stands.len() >= MAX_KEYS {
-        return Err(Problem::new(
-            Kind::InUse,
-            format!("The domain has {MAX_KEYS} keys: delete one that signs no more"),
-        ));
+        let hint = format!("the domain has {MAX_KEYS} keys: delete one that signs no more");
+        return Err(Problem::validation(vec![Fault::at("", "too_many", hint)]));
     }
     if !dkim_keys::insert(connection, workspace, sender_domain, &new, &sealed).await? {
         let problem =

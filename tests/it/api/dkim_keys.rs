@@ -89,6 +89,17 @@ async fn what_is_no_key_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
+async fn an_eleventh_key_of_a_domain_is_refused() {
+    let app = TestApp::start().await;
+    let keys = format!("{}/dkim-keys", domain(&app).await);
+    for _ in 0..10 {
+        app.client.post(&keys, json!({"algorithm": "ed25519"})).await.expect(201);
+    }
+    let refused = app.client.post(&keys, json!({"algorithm": "ed25519"})).await.expect(422);
+    assert_eq!(refused.faults(), [("", "too_many")]);
+}
+
+#[tokio::test]
 async fn another_workspaces_keys_are_not_found() {
     let app = TestApp::start().await;
     let path = domain(&app).await;
