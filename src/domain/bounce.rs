@@ -43,7 +43,7 @@ pub fn classify_recipient(recipient: &ReportRecipient) -> Verdict {
 }
 
 fn classify(code: Option<u16>, status: Option<EnhancedStatus>, text: &str) -> Verdict {
-    let class = bounce_rules::class_of(code, status, text);
+    let (class, is_sure) = bounce_rules::class_of(code, status, text);
     // Without any code the words stand alone: a notice of failure is final.
     let is_permanent = match (status, code) {
         (Some(status), _) => status.is_permanent(),
@@ -51,7 +51,7 @@ fn classify(code: Option<u16>, status: Option<EnhancedStatus>, text: &str) -> Ve
         (None, None) => true,
     };
     // What is switched off may be switched on again: only the code itself condemns, not words like "locked".
-    let is_certain = class != BounceClass::Disabled || status == Some(EnhancedStatus::new(5, 2, 1));
+    let is_certain = is_sure && (class != BounceClass::Disabled || status == Some(EnhancedStatus::new(5, 2, 1)));
     let severity = match class.severity() {
         Severity::Hard if !is_permanent || !is_certain => Severity::Soft,
         severity => severity,
@@ -85,10 +85,19 @@ pub struct RecipientDescription {
     pub diagnostic: Option<String>,
 }
 
+/// Most bytes of words that are weighed for one report, whatever it holds: a thousand recipients with two thousand bytes
+/// each would take seconds. Recipients behind that are judged by their codes alone.
+const WORDS_MAX_BYTES: usize = 16_000;
+
 /// Joins the facts of a report with their meaning.
 pub fn describe(inspection: &Inspection) -> Description {
+    let mut n_bytes = 0;
     let recipients = inspection.recipients.iter().map(|recipient| {
-        let verdict = classify_recipient(recipient);
+        n_bytes += recipient.reply().len().min(bounce_rules::TEXT_MAX_BYTES);
+        let verdict = match n_bytes <= WORDS_MAX_BYTES {
+            true => classify_recipient(recipient),
+            false => classify(recipient.reply_code, recipient.status, ""),
+        };
         let (class, severity) = match recipient.action {
             Action::Failed => (Some(verdict.class.as_str()), Some(verdict.severity)),
             Action::Delayed => (Some(verdict.class.as_str()), None),

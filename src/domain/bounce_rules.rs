@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use regex::{RegexSet, RegexSetBuilder, SetMatches};
+use regex::bytes::{RegexSet, RegexSetBuilder, SetMatches};
 use serde::Deserialize;
 
 use crate::mail::status::EnhancedStatus;
@@ -12,8 +12,10 @@ use crate::mail::status::EnhancedStatus;
 use super::bounce_class::BounceClass;
 
 const TABLE: &str = include_str!("bounce_rules.toml");
-/// Most bytes of words that are looked at.
-const TEXT_MAX_BYTES: usize = 4_000;
+/// Most bytes of words that are looked at: what decides stands in front.
+pub(super) const TEXT_MAX_BYTES: usize = 1_000;
+/// What the set may keep in memory to be fast, for each thread.
+const DFA_MAX_BYTES: usize = 2 << 20;
 
 /// Why the table can't be used; a test makes sure that ours can.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,8 @@ struct Table {
 struct Row {
     class: String,
     #[serde(default)]
+    soft: bool,
+    #[serde(default)]
     text: Vec<String>,
     #[serde(default)]
     status: Vec<String>,
@@ -50,6 +54,8 @@ struct Row {
 
 struct Rule {
     class: BounceClass,
+    /// Whether it is sure enough to condemn an address.
+    is_sure: bool,
     /// Where its expressions stand in the set; empty when words don't matter.
     text: std::ops::Range<usize>,
     status: Vec<[Digits; 3]>,
@@ -63,13 +69,13 @@ struct Rules {
 
 static RULES: LazyLock<Option<Rules>> = LazyLock::new(|| Rules::parse(TABLE).ok());
 
-/// The class of the first rule that matches, else [`BounceClass::Other`].
-pub(super) fn class_of(code: Option<u16>, status: Option<EnhancedStatus>, text: &str) -> BounceClass {
-    let Some(Rules { rules, set }) = RULES.as_ref() else { return BounceClass::Other };
+/// The class of the first rule that matches, else [`BounceClass::Other`], and whether it is sure enough to condemn.
+pub(super) fn class_of(code: Option<u16>, status: Option<EnhancedStatus>, text: &str) -> (BounceClass, bool) {
+    let Some(Rules { rules, set }) = RULES.as_ref() else { return (BounceClass::Other, false) };
     let end = text.floor_char_boundary(TEXT_MAX_BYTES);
-    let matches = set.matches(text.get(..end).unwrap_or(""));
+    let matches = set.matches(text.get(..end).unwrap_or("").to_lowercase().as_bytes());
     let rule = rules.iter().find(|rule| rule.matches(code, status, &matches));
-    rule.map_or(BounceClass::Other, |rule| rule.class)
+    rule.map_or((BounceClass::Other, false), |rule| (rule.class, rule.is_sure))
 }
 
 impl Rule {
@@ -95,6 +101,7 @@ impl Rules {
             patterns.extend(row.text);
             rules.push(Rule {
                 class: BounceClass::parse(&row.class).ok_or(RuleError::Class(row.class))?,
+                is_sure: !row.soft,
                 text: start..patterns.len(),
                 status: row.status.iter().map(|text| parse_status(text)).collect::<Result<_, _>>()?,
                 code: row
@@ -104,7 +111,9 @@ impl Rules {
                     .collect::<Result<_, _>>()?,
             });
         }
-        let set = RegexSetBuilder::new(patterns).case_insensitive(true).size_limit(64 << 20).build()?;
+        // Bytes and lower case: half the automaton, and some ten times the speed, of characters in either case.
+        let set =
+            RegexSetBuilder::new(patterns).unicode(false).dfa_size_limit(DFA_MAX_BYTES).size_limit(64 << 20).build()?;
         Ok(Self { rules, set })
     }
 }

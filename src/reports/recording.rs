@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     domain::{
-        bounce::{Severity, describe},
+        bounce::{Description, Severity, describe},
         id::{MailboxId, ReportId, WorkspaceId},
     },
     mail::report::{InspectError, Inspection, inspect},
@@ -30,8 +30,9 @@ use crate::{
 
 /// Bytes of raw reports in memory at a time, about.
 const BATCH_MAX_BYTES: i64 = 8_000_000;
-/// A report takes milliseconds to read; what takes so long is as good as one that never ends.
-const INSPECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A report takes milliseconds to read, and nothing inside the limits more than a second; what takes longer is as good as
+/// one that never ends. Only the first try is so strict: the machine may have stood still.
+const INSPECT_SECONDS: [u64; 3] = [1, 4, 16];
 /// Reports of one mailbox that are read at the same time, each in a transaction of its own.
 const N_AT_A_TIME: usize = 4;
 /// The same for all mailboxes of this process together: the rest of the pool is for HTTP.
@@ -96,11 +97,11 @@ impl Recorder {
 async fn read(context: &Context, workspace: WorkspaceId, one: Unread, now: DateTime<Utc>) -> Result<(), ReportsError> {
     let report = one.report;
     let _permit = TRANSACTIONS.acquire().await;
-    match look_into(one.raw).await {
-        Some(Ok(inspection)) => {
+    match look_into(one.raw, one.n_tries).await {
+        Some(Ok((inspection, description))) => {
             let mut n_collisions = 0;
             loop {
-                match record(context, workspace, report, &inspection, now).await {
+                match record(context, workspace, report, &inspection, &description, now).await {
                     Err(StoreError::Collision(_)) if n_collisions < N_COLLISIONS_MAX => n_collisions += 1,
                     outcome => return Ok(outcome?),
                 }
@@ -117,10 +118,28 @@ async fn read(context: &Context, workspace: WorkspaceId, one: Unread, now: DateT
     }
 }
 
-/// None when the parser panicked or took too long. It runs apart, so that it can do neither to anything else.
-async fn look_into(raw: Vec<u8>) -> Option<Result<Inspection, InspectError>> {
-    let work = tokio::task::spawn_blocking(move || inspect(&raw));
-    tokio::time::timeout(INSPECT_TIMEOUT, work).await.ok()?.ok()
+/// A report and what the API shows of it. None when the parser panicked or took too long: it runs apart, so that it can do
+/// neither to anything else.
+async fn look_into(raw: Vec<u8>, n_tries: u32) -> Option<Result<(Inspection, Description), InspectError>> {
+    let work = tokio::task::spawn_blocking(move || {
+        inspect(&raw).map(|inspection| {
+            let description = describe(&inspection);
+            (inspection, description)
+        })
+    });
+    let place = usize::try_from(n_tries).unwrap_or(usize::MAX);
+    let seconds = INSPECT_SECONDS.get(place).or(INSPECT_SECONDS.last()).copied().unwrap_or(1);
+    tokio::time::timeout(Duration::from_secs(seconds), work).await.ok()?.ok()
+}
+
+/// Compile the rules, which takes longer than any report, before the first one comes.
+pub(super) async fn warm_up() {
+    let work = tokio::task::spawn_blocking(|| {
+        let notice =
+            b"From: MAILER-DAEMON@localhost\nSubject: failure notice\n\n<a@example.org>: 550 5.1.1 user unknown\n";
+        inspect(notice).map(|inspection| describe(&inspection))
+    });
+    let _ = work.await;
 }
 
 async fn set_aside(
@@ -140,12 +159,12 @@ async fn record(
     workspace: WorkspaceId,
     report: ReportId,
     inspection: &Inspection,
+    description: &Description,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let signed = signed_deliveries(inspection, &context.keyring, workspace, now);
-    let description = describe(inspection);
     let class = description.recipients.iter().find(|one| one.severity.is_some()).and_then(|one| one.class);
-    let view = serde_json::to_value(&description).unwrap_or_default();
+    let view = serde_json::to_value(description).unwrap_or_default();
     let mut transaction = context.store.begin().await?;
     let mut subject = None;
     for delivery in signed {

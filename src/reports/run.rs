@@ -13,6 +13,7 @@ use super::{
     context::Context,
     error::ReportsError,
     reader::{LEASE_SECONDS, Reader, Step, renewal},
+    recording::warm_up,
 };
 use crate::store::{
     StoreError,
@@ -28,6 +29,7 @@ const N_ROUNDS_MAX: usize = 16;
 
 /// Read every mailbox that no other node reads, until `shutdown` says true; then give the leases back.
 pub async fn run(context: Arc<Context>, mut shutdown: watch::Receiver<bool>) {
+    warm_up().await;
     let rounds = Arc::new(Semaphore::new(N_ROUNDS_MAX));
     let told = shutdown.clone();
     let mut readers = JoinSet::new();

@@ -110,13 +110,19 @@ fn parse(text: &str) -> Dsn {
 }
 
 impl Dsn {
-    /// Takes from the prose beside the fields what these don't say: matched by address, or as the only one.
-    pub(super) fn complete(&mut self, prose: &[ReportRecipient], after_data: bool) {
+    /// Takes from the prose beside the fields what these don't say: matched by address, or as the only one. An only
+    /// recipient without an address is the one whom the original was `mailed` to.
+    pub(super) fn complete(&mut self, prose: &[ReportRecipient], after_data: bool, mailed: &[String]) {
         let is_single = self.recipients.len() == 1;
         for recipient in &mut self.recipients {
             recipient.after_data = is_single && after_data;
             let same = |other: &&ReportRecipient| (is_single && prose.len() == 1) || other.address == recipient.address;
-            let Some(told) = prose.iter().find(same) else { continue };
+            let Some(told) = prose.iter().find(same) else {
+                if let (true, None, [only]) = (is_single, &recipient.address, mailed) {
+                    recipient.address = Some(only.clone());
+                }
+                continue;
+            };
             if recipient.address.is_none() {
                 recipient.address.clone_from(&told.address);
             }
@@ -144,8 +150,11 @@ impl Dsn {
         let named = address(&group.final_recipient);
         let actual = address(&group.actual_recipient);
         let mailed = address(&group.original_recipient);
-        // A server's inner name (`user@store`) says nothing outside.
-        let is_inner = |address: &String| !address.rsplit('@').next().is_some_and(|domain| domain.contains('.'));
+        // A server's inner name (`user@store`, Exchange's `IMCEAEX-_O=…@`) says nothing outside.
+        let is_inner = |address: &String| {
+            let has_domain = address.rsplit('@').next().is_some_and(|domain| domain.contains('.'));
+            !has_domain || address.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("IMCEAE"))
+        };
         let named = named.filter(|named| !(is_inner(named) && mailed.is_some()));
         recipient.address = named.or(actual).or_else(|| mailed.clone());
         recipient.original = mailed.filter(|mailed| Some(mailed) != recipient.address.as_ref());

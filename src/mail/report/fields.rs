@@ -62,7 +62,8 @@ pub(super) fn address_in(value: &str) -> Option<String> {
     let inner = if inner.starts_with('@') { inner.split_once(':').map_or(inner, |(_, rest)| rest) } else { inner };
     let inner = inner.strip_prefix("mailto:").unwrap_or(inner).trim_end_matches(['.', ':']);
     let (local, domain) = inner.rsplit_once('@')?;
-    let fits = !local.is_empty() && !domain.is_empty() && inner.len() <= 320;
+    // `dav...@example.com` is how archives and lists hide a name.
+    let fits = !local.ends_with("...") && !local.is_empty() && !domain.is_empty() && inner.len() <= 320;
     let clean = !inner.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>'));
     (fits && clean).then(|| inner.to_owned())
 }

@@ -83,11 +83,15 @@ pub(super) fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     if bytes.is_empty() {
         return None;
     }
-    let (line, rest) = match bytes.iter().position(|b| *b == b'\n') {
+    let (mut line, rest) = match memchr::memchr(b'\n', bytes) {
         Some(at) => (bytes.get(..at)?, bytes.get(at + 1..)?),
         None => (bytes, &[] as &[u8]),
     };
-    Some((line.strip_suffix(b"\r").unwrap_or(line), rest))
+    // Some gateways write CR CR LF.
+    while let Some(shorter) = line.strip_suffix(b"\r") {
+        line = shorter;
+    }
+    Some((line, rest))
 }
 
 /// Name and value of a line, when the name is one by RFC 5322.

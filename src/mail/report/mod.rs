@@ -22,6 +22,9 @@ mod outline;
 mod parts;
 mod prose;
 mod sns;
+mod wrapper;
+
+use std::borrow::Cow;
 
 pub use facts::{
     Action, DEPTH_MAX, Feedback, InspectError, Inspection, Kind, Original, PARTS_MAX, RECIPIENTS_MAX, REPORT_MAX_BYTES,
@@ -34,19 +37,43 @@ use fields::address_in;
 use headers::Headers;
 use parts::Part;
 
+/// Longest address that is kept: a local part of 64 bytes and a domain of 255, and the sign between them (RFC 5321).
+const ADDRESS_MAX_BYTES: usize = 320;
+
 /// Reads a message as a report.
 ///
 /// # Errors
 /// [`InspectError`] when a limit is exceeded; such a message belongs in quarantine.
 pub fn inspect(raw: &[u8]) -> Result<Inspection, InspectError> {
-    let parts = parts::walk(raw)?;
-    let no_headers = Headers::default();
-    let headers = parts.first().map_or(&no_headers, |part| &part.headers);
+    let raw = with_line_feeds(raw);
+    let mut parts = parts::walk(&raw)?;
+    let outer = parts.first().map(|part| part.headers.clone()).unwrap_or_default();
+    let mut inspection = origin::envelope(&outer);
+    let is_wrapped = wrapper::unwrap(&mut parts);
+    let inner = if is_wrapped { parts.first().map(|part| part.headers.clone()) } else { None };
+    let headers = inner.as_ref().unwrap_or(&outer);
     let original = origin::find(&parts);
-    let mut inspection = origin::envelope(headers);
     let inline = recognise(headers, &parts, &original, &mut inspection);
+    for recipient in &mut inspection.recipients {
+        recipient.address = recipient.address.take().filter(|address| is_clean(address));
+        recipient.original = recipient.original.take().filter(|address| is_clean(address));
+    }
     origin::fill(if original.is_empty() { &inline } else { &original }, &mut inspection.original);
     Ok(inspection)
+}
+
+/// Whether an address can be kept: whatever format it was read from, it holds nothing that a database or terminal
+/// stumbles over.
+fn is_clean(address: &str) -> bool {
+    address.len() <= ADDRESS_MAX_BYTES && !address.contains(|c: char| c.is_control() || c.is_whitespace())
+}
+
+/// Messages that went through a Macintosh of old, or a gateway, end their lines with CR alone.
+fn with_line_feeds(raw: &[u8]) -> Cow<'_, [u8]> {
+    if raw.len() > REPORT_MAX_BYTES || memchr::memchr(b'\n', raw).is_some() || memchr::memchr(b'\r', raw).is_none() {
+        return Cow::Borrowed(raw);
+    }
+    Cow::Owned(raw.iter().map(|byte| if *byte == b'\r' { b'\n' } else { *byte }).collect())
 }
 
 /// Fills in what the first format that fits says. Gives the original's header where it stands in a notice's text.
@@ -63,7 +90,7 @@ fn recognise(headers: &Headers, parts: &[Part<'_>], original: &Headers, inspecti
     let subject = inspection.subject.clone().unwrap_or_default();
     let prose = prose::read(headers, &subject, parts, original);
     if let Some(mut dsn) = dsn::read(parts) {
-        dsn.complete(&prose.recipients, prose.after_data);
+        dsn.complete(&prose.recipients, prose.after_data, &origin::mailed(headers, original));
         inspection.kind = Kind::Dsn;
         inspection.format = "rfc3464";
         inspection.recipients = dsn.recipients;
@@ -80,9 +107,9 @@ fn recognise(headers: &Headers, parts: &[Part<'_>], original: &Headers, inspecti
         inspection.format = "prose";
         inspection.recipients = prose.recipients;
         return prose.original;
-    } else if auto_reply::is_auto_reply(headers, &subject) {
+    } else if let Some(answer) = auto_reply::read(headers, &subject, parts) {
         inspection.kind = Kind::AutoReply;
-        inspection.format = "rfc3834";
+        inspection.format = answer;
         let address = headers.get("From").and_then(address_in);
         inspection.recipients = vec![ReportRecipient { address, ..ReportRecipient::new(Action::Replied) }];
     }

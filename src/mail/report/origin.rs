@@ -59,6 +59,24 @@ pub(super) fn addresses(headers: &Headers, name: &str) -> Vec<String> {
     values.filter_map(address_in).take(ADDRESSES_MAX).collect()
 }
 
+/// Whom the original was for, as far as its header tells: the addresses of its `To` that aren't a list's own, by which
+/// the original or the report came.
+pub(super) fn mailed(report: &Headers, original: &Headers) -> Vec<String> {
+    let mut to = addresses(original, "To");
+    if to.is_empty() {
+        return to;
+    }
+    let posts: Vec<String> =
+        [original, report].into_iter().flat_map(|headers| addresses(headers, "List-Post")).collect();
+    let ids: Vec<&str> = [original, report].into_iter().filter_map(|headers| headers.get("List-Id")).collect();
+    to.retain(|address| {
+        let as_id = format!("<{}>", address.replacen('@', ".", 1)).to_lowercase();
+        !posts.iter().any(|post| post.eq_ignore_ascii_case(address))
+            && !ids.iter().any(|id| id.to_lowercase().contains(&as_id))
+    });
+    to
+}
+
 fn message_id(value: &str) -> Option<String> {
     let id = tidy(value.trim().trim_matches(['<', '>']));
     (!id.is_empty()).then_some(id)

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use mail_parser::decoders::{
     base64::base64_decode, charsets::map::charset_decoder, quoted_printable::quoted_printable_decode,
 };
+use memchr::memmem;
 
 use super::{
     facts::{DEPTH_MAX, InspectError, PARTS_MAX, REPORT_MAX_BYTES},
@@ -64,9 +65,14 @@ pub(super) fn walk(raw: &[u8]) -> Result<Vec<Part<'_>>, InspectError> {
             return Err(InspectError::TooManyParts);
         }
         let (headers, body) = Headers::parse(bytes);
-        let (part, boundary) = describe(headers, body, n_enclosing, default_type);
-        if let Some(boundary) = boundary {
-            let children = split_multipart(body, boundary.as_bytes(), PARTS_MAX - parts.len())?;
+        let (mut part, boundary) = describe(headers, body, n_enclosing, default_type);
+        // Without one delimiter line there is nothing to split: the body is read as the text it is.
+        let children = match boundary {
+            Some(boundary) => split_multipart(body, boundary.as_bytes(), PARTS_MAX - parts.len())?,
+            None => None,
+        };
+        if let Some(children) = children {
+            part.is_split = true;
             let default_type = if part.media_type == "multipart/digest" { "message/rfc822" } else { "text/plain" };
             let depth = depth + 1;
             pending.extend(children.into_iter().rev().map(|bytes| Pending { bytes, depth, n_enclosing, default_type }));
@@ -97,60 +103,45 @@ fn describe<'x>(
         report_type = content_type.attribute("report-type").map(str::to_ascii_lowercase);
         charset = content_type.attribute("charset").map(str::to_owned);
         if media_type.starts_with("multipart/") {
-            boundary = content_type.attribute("boundary").map(|b| b.trim_end().to_owned()).filter(|b| {
-                // Without one delimiter line there is nothing to split: the body is read as the text it is.
-                !b.is_empty() && find_delimiter(body, b.as_bytes()).is_some()
-            });
+            boundary = content_type.attribute("boundary").map(|b| b.trim_end().to_owned()).filter(|b| !b.is_empty());
         }
     }
-    (Part { media_type, report_type, headers, body, charset, is_split: boundary.is_some(), n_enclosing }, boundary)
+    (Part { media_type, report_type, headers, body, charset, is_split: false, n_enclosing }, boundary)
 }
 
-enum Delimiter {
-    Opens,
-    Closes,
-}
-
-fn delimiter(line: &[u8], boundary: &[u8]) -> Option<Delimiter> {
-    let rest = line.strip_prefix(b"--")?.strip_prefix(boundary)?;
-    let (kind, rest) = match rest.strip_prefix(b"--") {
-        Some(rest) => (Delimiter::Closes, rest),
-        None => (Delimiter::Opens, rest),
-    };
-    rest.iter().all(u8::is_ascii_whitespace).then_some(kind)
-}
-
-fn find_delimiter<'x>(mut rest: &'x [u8], boundary: &[u8]) -> Option<&'x [u8]> {
-    while let Some((line, after)) = split_line(rest) {
-        if delimiter(line, boundary).is_some() {
-            return Some(after);
-        }
-        rest = after;
-    }
-    None
-}
-
-/// The bodies between the delimiter lines. What is left open ends with the bytes.
-fn split_multipart<'x>(body: &'x [u8], boundary: &[u8], n_max: usize) -> Result<Vec<&'x [u8]>, InspectError> {
+/// The bodies between the delimiter lines, `None` when there is no such line. What is left open ends with the bytes.
+///
+/// One search for the boundary and no walk over lines: twenty multiparts within each other around megabytes of line
+/// ends would take seconds.
+fn split_multipart<'x>(body: &'x [u8], boundary: &[u8], n_max: usize) -> Result<Option<Vec<&'x [u8]>>, InspectError> {
+    let needle = [b"--", boundary].concat();
     let mut children = Vec::new();
-    let (mut rest, mut open) = (body, None::<&[u8]>);
-    while let Some((line, after)) = split_line(rest) {
-        if let Some(kind) = delimiter(line, boundary) {
-            if let Some(start) = open.take() {
-                if children.len() >= n_max {
-                    return Err(InspectError::TooManyParts);
-                }
-                children.push(start.get(..start.len() - rest.len()).unwrap_or(start));
-            }
-            match kind {
-                Delimiter::Opens => open = Some(after),
-                Delimiter::Closes => return Ok(children),
-            }
+    let (mut open, mut is_split) = (None::<usize>, false);
+    for at in memmem::find_iter(body, &needle) {
+        let before = body.get(..at).unwrap_or(body);
+        let Some(after) = body.get(at + needle.len()..) else { break };
+        if !(before.is_empty() || before.ends_with(b"\n")) {
+            continue;
         }
-        rest = after;
+        let (closes, after) = after.strip_prefix(b"--").map_or((false, after), |after| (true, after));
+        let (line, rest) = split_line(after).unwrap_or((after, b""));
+        if !line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        is_split = true;
+        if let Some(child) = open.take().and_then(|start| body.get(start..at)) {
+            if children.len() >= n_max {
+                return Err(InspectError::TooManyParts);
+            }
+            children.push(child);
+        }
+        if closes {
+            return Ok(Some(children));
+        }
+        open = Some(body.len() - rest.len());
     }
-    children.extend(open);
-    Ok(children)
+    children.extend(open.and_then(|start| body.get(start..)));
+    Ok(is_split.then_some(children))
 }
 
 impl Part<'_> {

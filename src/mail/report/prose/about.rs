@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::{
     super::{diagnosis::find_reply_code, facts::TEXT_MAX_BYTES},
     mention::Mention,
+    words::Words,
 };
 use crate::mail::status::EnhancedStatus;
 
@@ -32,6 +33,10 @@ impl<'x> About<'x> {
                 by_address.entry(key).or_default().push(mention);
             }
         }
+        // Where an address stands as a failed one, more is said about it than where it just stands.
+        for mentions in by_address.values_mut() {
+            mentions.sort_by_key(|mention| std::cmp::Reverse(mention.certainty));
+        }
         Self { lines, by_address, by_line, is_only: failed.len() == 1 }
     }
 
@@ -50,11 +55,25 @@ impl<'x> About<'x> {
         passages.iter().find(has_code).or_else(|| passages.iter().find(says)).cloned()
     }
 
+    /// The address that was mailed, when the notice says beside this one that it came from there.
+    pub(super) fn came_from(&self, address: &str, words: &Words) -> Option<String> {
+        let key = address.to_lowercase();
+        let mentions = self.by_address.get(&key)?;
+        mentions.iter().take(PASSAGES_MAX).find_map(|mention| {
+            let here = self.lines.get(mention.line)?.get(mention.end..).unwrap_or("");
+            let next = self.lines.get(mention.line + 1).map_or("", String::as_str);
+            let said = format!("{here} {}", next.trim());
+            let from = words.came_from.captures(&said)?.get(1)?.as_str();
+            (!from.eq_ignore_ascii_case(&key)).then(|| from.to_owned())
+        })
+    }
+
     /// What stands behind a mention, up to the next failed address or the end of the paragraph; the next paragraph when
     /// nothing does.
     fn passage(&self, mention: &Mention, key: &str) -> String {
         let line = self.lines.get(mention.line).map_or("", String::as_str);
         // A line of a transcript begins with what it says: `550 <a@b>... User unknown`.
+        let is_reply = is_reply(line);
         let mut text = if line.trim_start().starts_with(['4', '5']) {
             line.to_owned()
         } else {
@@ -63,7 +82,9 @@ impl<'x> About<'x> {
         };
         for (number, line) in self.lines.iter().enumerate().skip(mention.line + 1) {
             let is_others = self.by_line.get(&number).is_some_and(|keys| !keys.contains(key));
-            if is_others || text.len() > TEXT_MAX_BYTES {
+            // In a transcript the next line is about the next command, unless it goes on with the same words.
+            let is_next = is_reply && (is_reply_of_own(line) || line.starts_with("While talking"));
+            if is_others || is_next || text.len() > TEXT_MAX_BYTES {
                 break;
             }
             if line.trim().is_empty() {
@@ -77,4 +98,17 @@ impl<'x> About<'x> {
         }
         text
     }
+}
+
+/// `550 <a@b>... User unknown`, `550-and so on`.
+fn is_reply(line: &str) -> bool {
+    let mut bytes = line.bytes();
+    matches!(bytes.next(), Some(b'4' | b'5'))
+        && bytes.by_ref().take(2).filter(u8::is_ascii_digit).count() == 2
+        && matches!(bytes.next(), Some(b' '))
+}
+
+/// A line of a transcript that says something new.
+fn is_reply_of_own(line: &str) -> bool {
+    is_reply(line) || line.starts_with(">>>") || line.starts_with("<<<")
 }

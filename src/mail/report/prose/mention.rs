@@ -29,25 +29,44 @@ pub(super) struct Mention {
     pub(super) end: usize,
 }
 
+/// What stands in a text.
+pub(super) struct Mentions<'x> {
+    pub(super) addresses: Vec<Mention>,
+    /// Names without a domain in a list of failed recipients, and their lines.
+    pub(super) names: Vec<(&'x str, usize)>,
+}
+
 /// Finds the addresses of a text.
-pub(super) fn find_mentions(lines: &[String], words: &Words) -> Vec<Mention> {
+pub(super) fn find_mentions<'x>(lines: &'x [String], words: &Words) -> Mentions<'x> {
     let mut mentions = Vec::new();
     let mut introduced = false;
+    let mut names = Vec::new();
     for (number, line) in lines.iter().enumerate() {
         if mentions.len() >= MENTIONS_MAX {
             break;
         }
         let is_ignored = words.ignored.is_match(line);
-        for found in words.address.find_iter(line).take(100) {
-            let before = line.get(..found.start()).unwrap_or("");
+        // MIXER (RFC 2156) writes `RFC-822=user(a)example.com`.
+        let mixer;
+        let read = if line.contains("(a)") && line.to_ascii_uppercase().contains("RFC-822=") {
+            mixer = line.replacen("(a)", "@", 1);
+            mixer.as_str()
+        } else {
+            line.as_str()
+        };
+        for found in words.address.find_iter(read).take(100) {
+            let before = read.get(..found.start()).unwrap_or("");
             let address = found.as_str().trim_start_matches(['\'', '*', '=', '>', '`']);
             let is_mailto = before.to_ascii_lowercase().ends_with("mailto:");
             // X.400 names: `dda:SMTP=user@example.com`.
-            let address = strip_prefix_ignoring_case(address, "smtp=");
-            if address.starts_with('@') || address.is_empty() || is_mailto {
+            let address = strip_prefix_ignoring_case(strip_prefix_ignoring_case(address, "smtp="), "rfc-822=");
+            let is_masked =
+                address.contains("...@") || read.get(found.end()..).is_some_and(|rest| rest.starts_with(".."));
+            if address.starts_with('@') || address.is_empty() || is_mailto || is_masked {
                 continue;
             }
-            let leads = before.trim_matches(|c: char| c.is_whitespace() || "<>\"'*-([•".contains(c)).is_empty();
+            let leads = words.x400.is_match(before)
+                || before.trim_matches(|c: char| c.is_whitespace() || "<>\"'*-([•".contains(c)).is_empty();
             let certainty = if is_command(before) {
                 Certainty::Refused
             } else if words.labels.is_match(before) || (leads && introduced) {
@@ -63,9 +82,20 @@ pub(super) fn find_mentions(lines: &[String], words: &Words) -> Vec<Mention> {
             };
             mentions.push(Mention { address: address.to_owned(), certainty, line: number, end: found.end() });
         }
+        if introduced && let Some(name) = bare_name(line) {
+            names.push((name, number));
+        }
         introduced |= words.introductions.is_match(line);
     }
-    mentions
+    Mentions { addresses: mentions, names }
+}
+
+/// A name that stands alone on an indented line: some servers leave their own domain away.
+fn bare_name(line: &str) -> Option<&str> {
+    let name = line.strip_prefix([' ', '\t'])?.trim().trim_matches(['<', '>']);
+    let fits = (3..=64).contains(&name.len());
+    let clean = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+'));
+    (fits && clean && name.starts_with(|c: char| c.is_ascii_alphabetic())).then_some(name)
 }
 
 fn strip_prefix_ignoring_case<'x>(text: &'x str, prefix: &str) -> &'x str {

@@ -14,12 +14,13 @@ mod words;
 use super::{
     diagnosis::diagnose,
     facts::{Action, RECIPIENTS_MAX, ReportRecipient},
+    fields::address_in,
     headers::Headers,
-    origin::addresses,
+    origin::{addresses, mailed},
     parts::Part,
 };
 use about::About;
-use mention::{Certainty, Mention, find_mentions};
+use mention::{Certainty, Mention, Mentions, find_mentions};
 use notice::Notice;
 use words::WORDS;
 
@@ -42,16 +43,26 @@ pub(super) fn read(headers: &Headers, subject: &str, parts: &[Part<'_>], origina
     if !notice.is_one(headers, subject, parts, words) {
         return Prose { after_data, ..Prose::default() };
     }
-    let action = if notice.is_delay(subject, words) { Action::Delayed } else { Action::Failed };
-    let mentions = find_mentions(&notice.lines, words);
-    let original_to = || {
-        let mut to = addresses(original, "To");
-        to.extend(addresses(&notice.original, "To"));
-        to
+    let action = match () {
+        () if notice.is_delay(subject, words) => Action::Delayed,
+        () if notice.is_success(subject, words) => Action::Delivered,
+        () => Action::Failed,
     };
+    let Mentions { addresses: mut mentions, names } = find_mentions(&notice.lines, words);
     let mut failed = addresses(headers, "X-Failed-Recipients");
     if failed.is_empty() {
-        failed = choose(&mentions, headers, &original_to());
+        let mut original_to = mailed(headers, original);
+        original_to.extend(mailed(headers, &notice.original));
+        failed = choose_sure(&mentions, headers);
+        // Nothing that is sure: a server that leaves its own domain away, else whom the original was for.
+        if failed.is_empty() && original_to.is_empty() {
+            let named = complete_names(&names, headers, &notice.lines);
+            failed.extend(named.iter().map(|mention| mention.address.clone()));
+            mentions.extend(named);
+        }
+        if failed.is_empty() {
+            failed = choose_likely(&mentions, headers, &original_to);
+        }
     }
     dedupe(&mut failed);
     failed.truncate(RECIPIENTS_MAX);
@@ -60,6 +71,7 @@ pub(super) fn read(headers: &Headers, subject: &str, parts: &[Part<'_>], origina
         let diagnostic = about.address(&address);
         let mut recipient = ReportRecipient { address: Some(address), ..ReportRecipient::new(action) };
         recipient.after_data = after_data && failed.len() == 1;
+        recipient.original = recipient.address.as_deref().and_then(|address| about.came_from(address, words));
         diagnose(&mut recipient, diagnostic.as_deref(), None);
         recipient
     };
@@ -67,42 +79,65 @@ pub(super) fn read(headers: &Headers, subject: &str, parts: &[Part<'_>], origina
     Prose { recipients, after_data, original: notice.original }
 }
 
-/// The failed addresses: the most certain mentions, without the report's own; else whom the original was for.
-fn choose(mentions: &[Mention], headers: &Headers, original_to: &[String]) -> Vec<String> {
-    let own: Vec<String> = ["From", "Reply-To", "To", "Delivered-To", "X-Original-To"]
-        .iter()
-        .flat_map(|n| addresses(headers, n))
-        .collect();
-    let is_own = |address: &str| own.iter().any(|o| o.eq_ignore_ascii_case(address));
-    let was_mailed = |address: &str| original_to.iter().any(|to| to.eq_ignore_ascii_case(address));
-    let at = |certainty: Certainty, with_own: bool| -> Vec<String> {
-        let sure = mentions.iter().filter(|mention| mention.certainty == certainty);
-        sure.map(|mention| mention.address.clone()).filter(|address| with_own || !is_own(address)).collect()
-    };
-    for certainty in [Certainty::Listed, Certainty::Refused, Certainty::Leads] {
-        let found = at(certainty, false);
-        if !found.is_empty() {
-            return found;
-        }
-    }
-    let named = at(Certainty::Named, true);
-    let mailed: Vec<String> = named.iter().filter(|address| was_mailed(address)).cloned().collect();
+/// The addresses of the report itself, which no one reports on.
+fn own_addresses(headers: &Headers) -> Vec<String> {
+    let fields = ["From", "Reply-To", "To", "Delivered-To", "X-Original-To"];
+    fields.iter().flat_map(|name| addresses(headers, name)).collect()
+}
+
+fn holds(addresses: &[String], address: &str) -> bool {
+    addresses.iter().any(|own| own.eq_ignore_ascii_case(address))
+}
+
+fn at(mentions: &[Mention], certainty: Certainty) -> impl Iterator<Item = &String> {
+    mentions.iter().filter(move |mention| mention.certainty == certainty).map(|mention| &mention.address)
+}
+
+/// The failed addresses: the most certain mentions, without the report's own.
+fn choose_sure(mentions: &[Mention], headers: &Headers) -> Vec<String> {
+    let own = own_addresses(headers);
+    let sure = [Certainty::Listed, Certainty::Refused, Certainty::Leads].into_iter();
+    sure.map(|certainty| at(mentions, certainty).filter(|address| !holds(&own, address)).cloned().collect())
+        .find(|found: &Vec<String>| !found.is_empty())
+        .unwrap_or_default()
+}
+
+/// Who is probably meant: whom the original was for.
+fn choose_likely(mentions: &[Mention], headers: &Headers, original_to: &[String]) -> Vec<String> {
+    let own = own_addresses(headers);
+    let named = || at(mentions, Certainty::Named);
+    let mailed: Vec<String> = named().filter(|address| holds(original_to, address)).cloned().collect();
     if !mailed.is_empty() {
         return mailed;
     }
-    let own_listed = at(Certainty::Listed, true);
+    let own_listed: Vec<String> = at(mentions, Certainty::Listed).cloned().collect();
     if !own_listed.is_empty() {
         return own_listed;
     }
     // A single recipient of the original is the one; of several, nobody knows which. The same for a single stranger.
     if let [only] = original_to
-        && !is_own(only)
+        && !holds(&own, only)
     {
         return vec![only.clone()];
     }
-    let mut strangers = at(Certainty::Named, false);
+    let has_domain = |address: &&String| address.rsplit('@').next().is_some_and(|domain| domain.contains('.'));
+    let mut strangers: Vec<String> =
+        named().filter(|address| !holds(&own, address)).filter(has_domain).cloned().collect();
     dedupe(&mut strangers);
     if strangers.len() == 1 { strangers } else { Vec::new() }
+}
+
+/// Names in a list of failed recipients, with the domain of the server that wrote it.
+fn complete_names(names: &[(&str, usize)], headers: &Headers, lines: &[String]) -> Vec<Mention> {
+    let from = headers.get("From").and_then(address_in);
+    let Some((_, domain)) = from.as_deref().and_then(|from| from.rsplit_once('@')) else { return Vec::new() };
+    let complete = |(name, line): &(&str, usize)| Mention {
+        address: format!("{name}@{domain}").to_lowercase(),
+        certainty: Certainty::Listed,
+        line: *line,
+        end: lines.get(*line).map_or(0, String::len),
+    };
+    names.iter().map(complete).collect()
 }
 
 fn dedupe(addresses: &mut Vec<String>) {

@@ -2,7 +2,11 @@
 //! `words`.
 
 use super::{
-    super::{headers::Headers, parts::Part},
+    super::{
+        auto_reply::{is_announced, is_answer, is_marked, names_another},
+        headers::Headers,
+        parts::Part,
+    },
     words::Words,
 };
 
@@ -53,19 +57,35 @@ impl Notice {
         if is_typed || headers.get("X-Failed-Recipients").is_some() || words.daemons.is_match(&from) {
             return true;
         }
-        let signs = [
-            words.senders.is_match(&from),
-            words.subjects.is_match(subject),
-            self.lines.iter().any(|line| words.openings.is_match(line)),
-            headers.get("Return-Path").is_some_and(|path| path.trim() == "<>"),
-        ];
+        // `Re: Undelivered mail` is a person's; `Automatic reply: Undelivered mail` a machine's that is no mail server.
+        let is_answer = is_answer(subject) && names_another(headers);
+        let is_titled = words.subjects.is_match(subject) && !is_answer && !is_announced(subject);
+        let is_sender = words.senders.is_match(&from) || (is_titled && words.weak_senders.is_match(&from));
+        let is_worded = self.lines.iter().any(|line| words.openings.is_match(line));
         // An empty return path counts with words only: automatic answers have it too.
-        let n_signs = signs.iter().take(3).filter(|sign| **sign).count();
-        n_signs >= 2 || matches!(signs, [_, _, true, true])
+        let is_bare = headers.get("Return-Path").is_some_and(|path| path.trim() == "<>");
+        match (is_sender, is_titled, is_worded) {
+            (true, true, _) | (_, true, true) => true,
+            (true, false, true) => !is_announced(subject),
+            (false, false, true) => is_bare && !is_marked(headers) && !is_announced(subject) && !is_answer,
+            _ => false,
+        }
+    }
+
+    /// Whether it tells of success.
+    pub(super) fn is_success(&self, subject: &str, words: &Words) -> bool {
+        let lines = || self.lines.iter().map(String::as_str).chain([subject]);
+        lines().any(|line| words.successes.is_match(line))
+            && !words.subjects.is_match(subject)
+            && !lines().any(|line| words.finals.is_match(line))
     }
 
     /// Whether the message still waits.
     pub(super) fn is_delay(&self, subject: &str, words: &Words) -> bool {
+        // "You will be notified if the delivery fails permanently": the subject knows better than the text.
+        if words.delays.is_match(subject) && !words.finals.is_match(subject) {
+            return true;
+        }
         let lines = || self.lines.iter().map(String::as_str).chain([subject]);
         lines().any(|line| words.delays.is_match(line)) && !lines().any(|line| words.finals.is_match(line))
     }

@@ -14,7 +14,10 @@ pub(super) fn is_after_data(lines: &[String], words: &Words) -> bool {
 fn transcript_tells(lines: &[String]) -> bool {
     let commands = || lines.iter().enumerate().filter(|(_, line)| line.trim_start().starts_with(">>> DATA"));
     commands().any(|(at, _)| {
-        let replies = lines.iter().skip(at + 1).map_while(|line| line.trim_start().strip_prefix("<<<"));
+        // Between the server's replies stand the reporter's own lines: `550 5.1.1 <a@b>... User unknown`.
+        let said = lines.iter().skip(at + 1).map(|line| line.trim_start());
+        let said = said.take_while(|line| line.starts_with("<<<") || line.starts_with(['4', '5']));
+        let replies = said.filter_map(|line| line.strip_prefix("<<<"));
         let mut n_refusals = 0;
         for reply in replies.map(|reply| reply.trim().to_lowercase()) {
             if reply.starts_with("503") || (reply.starts_with("554") && reply.contains("valid recipient")) {
