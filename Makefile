@@ -53,6 +53,14 @@ contract: ## Try the API against openapi.yaml with schemathesis (fixed seed, at 
 bench: ## Measure speed against other programs, in ratios (ROW=throughput; ARGS=… goes to the row)
 	@scripts/bench $(or $(ROW),throughput) $(ARGS)
 
+.PHONY: corpus
+corpus: ## Fetch flufl.bounce's sample bounces and measure how well reports are read (CORPUS_DETAILS=1 lists what is wrong)
+	@scripts/corpus
+
+.PHONY: fuzz
+fuzz: ## Fuzz the report reader, ten minutes a target (FUZZ_SECONDS=…; ARGS=dsn for one of dsn, arf, auto_reply, return_path)
+	@scripts/fuzz $(ARGS)
+
 .PHONY: clean-state
 clean-state: ## Stop everything this checkout started and remove its state (not target/)
 	@scripts/clean-state
