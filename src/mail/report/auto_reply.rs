@@ -52,15 +52,18 @@ pub(super) fn read(headers: &Headers, subject: &str, parts: &[Part<'_>]) -> Opti
     let words = WORDS.as_ref()?;
     let text = || parts.iter().find(|part| part.n_enclosing == 0 && part.is_prose()).map(|part| part.text());
     // Somebody who writes about a challenge writes more than its words; a machine says who it is.
-    let is_machine = is_reply || is_generated(headers) || headers.get("Return-Path").is_some_and(|p| p.trim() == "<>");
+    let is_machine = is_reply || is_generated(headers) || is_bare(headers);
     if words.challenges.is_match(cut(subject, FIELD_MAX_BYTES))
         || (is_machine && text().is_some_and(|text| words.challenges.is_match(cut(&text, TEXT_MAX_BYTES))))
     {
         return Some("challenge");
     }
+    // Machines answer with an empty return path (RFC 3834 §3.3); so do receipts, which tell what a person did.
+    let is_receipt = parts.first().is_some_and(|part| part.report_type.is_some());
+    let is_bare = !is_receipt && !is_by_person(headers) && is_bare(headers);
     // What a machine made in answer to something names it.
     let answers = names_another(headers) || is_answer(subject);
-    (is_reply || (is_generated(headers) && answers)).then_some("rfc3834")
+    (is_reply || is_bare || (is_generated(headers) && answers)).then_some("rfc3834")
 }
 
 /// Whether its header says that it is an automatic answer.
@@ -88,6 +91,11 @@ pub(super) fn is_answer(subject: &str) -> bool {
 /// Whether it names the message that it answers.
 pub(super) fn names_another(headers: &Headers) -> bool {
     headers.get("In-Reply-To").is_some() || headers.get("References").is_some()
+}
+
+/// Whether it came with an empty return path.
+pub(super) fn is_bare(headers: &Headers) -> bool {
+    headers.get("Return-Path").is_some_and(|path| path.trim() == "<>")
 }
 
 fn is_generated(headers: &Headers) -> bool {

@@ -197,6 +197,6 @@ impl Part<'_> {
             None => String::from_utf8_lossy(&bytes).into_owned(),
         };
         let text = if self.media_type == "text/html" { html_to_text(&text) } else { text };
-        text.replace("\r\n", "\n").replace('\r', "\n")
+        text.replace("\r\r\n", "\n").replace("\r\n", "\n").replace('\r', "\n")
     }
 }

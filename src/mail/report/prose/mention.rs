@@ -80,7 +80,9 @@ pub(super) fn find_mentions<'x>(lines: &'x [String], words: &Words) -> Mentions<
             } else {
                 Certainty::Named
             };
-            mentions.push(Mention { address: address.to_owned(), certainty, line: number, end: found.end() });
+            // Where it ends in the line itself, which is longer by two where `(a)` was read as `@`.
+            let end = found.end() + line.len() - read.len();
+            mentions.push(Mention { address: address.to_owned(), certainty, line: number, end });
         }
         if introduced && let Some(name) = bare_name(line) {
             names.push((name, number));

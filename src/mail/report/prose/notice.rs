@@ -3,7 +3,7 @@
 
 use super::{
     super::{
-        auto_reply::{is_announced, is_answer, is_marked, names_another},
+        auto_reply::{is_announced, is_answer, is_bare, is_marked, names_another},
         headers::Headers,
         parts::Part,
     },
@@ -63,7 +63,7 @@ impl Notice {
         let is_sender = words.senders.is_match(&from) || (is_titled && words.weak_senders.is_match(&from));
         let is_worded = self.lines.iter().any(|line| words.openings.is_match(line));
         // An empty return path counts with words only: automatic answers have it too.
-        let is_bare = headers.get("Return-Path").is_some_and(|path| path.trim() == "<>");
+        let is_bare = is_bare(headers);
         match (is_sender, is_titled, is_worded) {
             (true, true, _) | (_, true, true) => true,
             (true, false, true) => !is_announced(subject),
