@@ -9,6 +9,9 @@ use super::{
     parts::Part,
 };
 
+/// Most text parts that are searched for a kind of feedback.
+const PARTS_MAX: usize = 10;
+
 /// What a feedback report says.
 #[derive(Debug)]
 pub(super) struct Arf {
@@ -29,6 +32,23 @@ pub(super) fn read(headers: &Headers, parts: &[Part<'_>], original: &Headers) ->
     if own().any(|part| part.report_type.as_deref() == Some("feedback-report")) {
         let fields = own().filter(|p| p.is_prose()).map(|p| parse(&p.text()));
         return Some(fields.max_by_key(|arf| arf.recipients.len()).unwrap_or_else(|| parse("")));
+    }
+    // Not labelled at all, but a part of it begins with the fields.
+    let begins =
+        |text: &str| text.trim_start().get(..14).is_some_and(|start| start.eq_ignore_ascii_case("feedback-type:"));
+    if let Some(text) = own().filter(|part| part.is_prose()).map(|part| part.text()).find(|text| begins(text)) {
+        return Some(parse(&text));
+    }
+    // X-ARF (x-arf.org) says it in its header and gives the rest as YAML, which knows nothing of a recipient.
+    if headers.get("X-XARF").is_some() || headers.get("X-ARF").is_some_and(|v| v.trim().eq_ignore_ascii_case("yes")) {
+        let texts: Vec<String> = own().filter(|part| part.is_prose()).take(PARTS_MAX).map(|part| part.text()).collect();
+        let lines = texts.iter().flat_map(|text| parse_lines(text));
+        let says = |line: Line| match line {
+            Line::Field(name, value) if name == "category" || name == "report-type" => Some(Feedback::parse(&value)),
+            _ => None,
+        };
+        let feedback = lines.filter_map(says).find(|feedback| *feedback != Feedback::Other).unwrap_or(Feedback::Other);
+        return Some(Arf { feedback, recipients: Vec::new(), senders: Vec::new(), reporting_mta: None });
     }
     // Outlook.com's junk mail reports enclose the message and mark its header.
     if let Some(recipient) = original.get("X-HmXmrOriginalRecipient") {
