@@ -2,7 +2,10 @@
 //!
 //! Not here: templates and their limits, headers and MIME (`render`).
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use chrono::{DateTime, Utc};
 
@@ -24,6 +27,8 @@ pub(super) struct Composer {
     keyring: Arc<Keyring>,
     return_path_domain: String,
     content: CampaignContent,
+    /// Bytes of the longest message so far: room for the next one.
+    longest: AtomicUsize,
 }
 
 /// What was pinned can't be compiled.
@@ -84,7 +89,7 @@ impl Composer {
             let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
             ComposeError::Content(faults.join("; "))
         })?;
-        Ok(Self { keyring, return_path_domain, content })
+        Ok(Self { keyring, return_path_domain, content, longest: AtomicUsize::new(FIRST_GUESS) })
     }
 
     /// The message of this delivery and its envelope. `date` is the same at every try.
@@ -103,11 +108,12 @@ impl Composer {
             delivery: claimed.delivery,
             date,
         };
-        let mut message = Vec::with_capacity(FIRST_GUESS);
+        let mut message = Vec::with_capacity(self.longest.load(Ordering::Relaxed));
         let composed = self
             .content
             .compose(&self.keyring, &recipient, &mut message)
             .map_err(|error| Failure { reason: error.reason.code(), text: error.to_string() })?;
+        self.longest.fetch_max(message.len(), Ordering::Relaxed);
         let envelope = Envelope {
             return_path: format!("{}@{}", composed.return_path, self.return_path_domain),
             recipient: address.envelope().into_owned(),

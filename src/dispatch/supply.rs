@@ -57,18 +57,19 @@ pub(super) struct Inlet {
 pub(super) async fn supply(crew: &Crew, lane: &Lane, window: &Arc<Semaphore>, inlet: &Inlet, most: u32) -> Dry {
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let mut left = most;
-    let mut slots: Vec<OwnedSemaphorePermit> = Vec::with_capacity(crew.settings.doubt_window);
+    // Half a window at a time: one message at a time would wake everybody for each, and make small groups to commit.
+    let n_together = (crew.settings.doubt_window / 2).max(1);
     let mut drawn: Vec<Drawn> = Vec::with_capacity(crew.settings.doubt_window);
     let opened_at = Instant::now();
     // A connection that was worth opening carries something, however old it may become.
     while left > 0 && (left == most || opened_at.elapsed() < crew.settings.max_connection_age) {
+        let n_least = u32::try_from(n_together.min(left)).unwrap_or(1);
         // The semaphore is never closed.
-        let Ok(first) = Arc::clone(window).acquire_owned().await else { return Dry::Closed };
-        slots.push(first);
-        while slots.len() < left
+        let Ok(mut slots) = Arc::clone(window).acquire_many_owned(n_least).await else { return Dry::Closed };
+        while slots.num_permits() < left
             && let Ok(slot) = Arc::clone(window).try_acquire_owned()
         {
-            slots.push(slot);
+            slots.merge(slot);
         }
         while !crew.gate.is_open(Moment::now()) {
             if crew.is_ending() || lane.is_closed() {
@@ -76,7 +77,7 @@ pub(super) async fn supply(crew: &Crew, lane: &Lane, window: &Arc<Semaphore>, in
             }
             sleep(CLOSED).await;
         }
-        match timeout(crew.settings.idle, lane.draw(slots.len(), &mut drawn)).await {
+        match timeout(crew.settings.idle, lane.draw(slots.num_permits(), &mut drawn)).await {
             Ok(true) => {}
             Ok(false) => return Dry::Closed,
             Err(_) => return Dry::Idle,
@@ -88,10 +89,10 @@ pub(super) async fn supply(crew: &Crew, lane: &Lane, window: &Arc<Semaphore>, in
         let mut ready = Vec::with_capacity(drawn.len());
         for one in drawn.drain(..) {
             // There are as many slots as were drawn at most.
-            let Some(slot) = slots.pop() else { break };
+            let Some(slot) = slots.split(1) else { break };
             ready.extend(prepare(crew, lane, one, slot));
         }
-        slots.clear();
+        drop(slots);
         let Signed { ready, failed } = crew.signing.sign(ready).await;
         for (Flight { work, _slot, .. }, text) in failed {
             // The settler lives as long as the crew.

@@ -80,17 +80,18 @@ async fn fly(crew: &Crew, lane: &Lane, window: &Arc<Semaphore>, session: &mut Se
     let mut pipeline = Pipeline::new(session);
     let mut is_ending = false;
     let mut working = None;
+    let (mut ending, mut cut) = (pin!(crew.reached(Stage::Ending)), pin!(crew.reached(Stage::Cut)));
     loop {
         tokio::select! {
             biased;
-            () = crew.reached(Stage::Cut), if is_ending => {
+            () = &mut cut, if is_ending => {
                 for (flight, outcome) in pipeline.abandon() {
                     crew.settle(flight, Attempted::from_session(&outcome), tls.clone());
                 }
                 runway.clear(ENDING).await;
                 return End::Done;
             }
-            () = crew.reached(Stage::Ending), if !is_ending => {
+            () = &mut ending, if !is_ending => {
                 is_ending = true;
                 runway.give_back(ENDING);
             }

@@ -2,7 +2,8 @@
 //! new for each recipient is encoded again, and the lines still come out right.
 //!
 //! What leaves is 7 bit, its lines are at most 76 characters and end in CRLF. Every kind of line end in the text (CRLF, CR,
-//! LF) becomes a CRLF, so no bare one survives.
+//! LF) becomes a CRLF, so no bare one survives. A dot that begins a line is escaped: nothing is left for dot-stuffing, which
+//! would copy the message once more (RFC 2049 §3 advises it too).
 //!
 //! Not here: the headers around it (`mail::message`), dot-stuffing (`smtp`). RFC 2045 §6.7.
 
@@ -123,6 +124,13 @@ impl<'o> Writer<'o> {
         while !plain.is_empty() {
             if self.column >= COLUMNS {
                 self.push_soft_break();
+            }
+            if self.column == 0
+                && let Some(later) = plain.strip_prefix(b".")
+            {
+                self.push_escaped(b'.');
+                plain = later;
+                continue;
             }
             let room = plain.len().min(COLUMNS - self.column);
             let Some((now, later)) = plain.split_at_checked(room) else { return };
