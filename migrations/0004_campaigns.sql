@@ -117,7 +117,8 @@ create index batches_by_campaign on batches (workspace_id, campaign_id, provider
 create index batches_leased on batches (lease_until) where owner is not null;
 
 -- The ledger: one recipient's copy. Its state is one of these at every moment, through any crash.
--- No index names `state` or `attempt`, so that queued → sending → accepted are HOT updates.
+-- No index names `state` or `attempt`, so that queued → sending → accepted are HOT updates; the fillfactor leaves each page
+-- room for both, for the rows of a batch stand together and are updated together.
 create table deliveries (
     workspace_id uuid not null,
     id uuid not null,
@@ -138,6 +139,13 @@ create table deliveries (
     first_attempt_at timestamptz,
     -- Of the latest attempt; also the Date header is fixed at the first (first_attempt_at).
     attempt_at timestamptz,
+    -- The latest attempt, if it was accepted and that was written in time: the commonest end gets no row in `attempts`.
+    accepted_code smallint,
+    accepted_enhanced text,
+    accepted_text text,
+    accepted_tls text,
+    accepted_ms integer,
+    accepted_by_node uuid,
     -- When a deferred or an unknown one is to be tried again; null when nothing waits.
     due_at timestamptz,
     -- Class of the bounce or rejection, or the reason of failed/suppressed/cancelled/expired, in a word.
@@ -148,13 +156,14 @@ create table deliveries (
     primary key (workspace_id, id),
     unique (workspace_id, campaign_id, recipient_id),
     check (state <> 'sending' or (attempt > 0 and batch_id is not null))
-) with (fillfactor = 70);
+) with (fillfactor = 45);
 create index deliveries_by_batch on deliveries (workspace_id, batch_id) where batch_id is not null;
 create index deliveries_by_recipient on deliveries (workspace_id, recipient_id, id);
 -- What waits by due time.
 create index deliveries_due on deliveries (workspace_id, due_at) where due_at is not null;
 
--- One SMTP try at a delivery, written when its outcome is known (or by the rescue, as unknown).
+-- One SMTP try at a delivery, written when its outcome is known (or by the rescue, as unknown); but for those that were
+-- accepted, which stand in the delivery's own row. `every_attempt` has both.
 create table attempts (
     workspace_id uuid not null,
     delivery_id uuid not null,
@@ -173,6 +182,14 @@ create table attempts (
     duration_ms integer not null,
     primary key (workspace_id, delivery_id, n)
 );
+
+create view every_attempt as
+    select workspace_id, delivery_id, n, relay_id, node_id, outcome, phase, code, enhanced, text, tls, started_at, duration_ms
+    from attempts
+    union all
+    select workspace_id, id, attempt, relay_id, accepted_by_node, 'accepted', 'dot', accepted_code, accepted_enhanced,
+           accepted_text, accepted_tls, attempt_at, accepted_ms
+    from deliveries where accepted_ms is not null;
 
 -- Counters of transitions: a state is what came in minus what went out. Creation comes from 'new'.
 -- The nil UUID stands for "no relay". Written in key order, in the transaction that changes the deliveries.

@@ -13,8 +13,9 @@ use crate::{
     store::{self, Connection, StoreError, expansions},
 };
 
-/// Recipients of a later step, in batches.
-const STEP_BATCHES: usize = 10;
+/// Recipients of a later step, in batches. A step is a transaction, and while it runs Postgres can't clear away what the
+/// deliveries being sent leave behind: so it is short.
+const STEP_BATCHES: usize = 4;
 
 /// Expands.
 #[derive(Debug, Default)]

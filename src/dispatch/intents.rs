@@ -2,7 +2,7 @@
 //!
 //! Not here: the statement (`store::intents`), the last look before MAIL FROM (`gate`).
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use chrono::Utc;
 use tokio::sync::mpsc::UnboundedSender;
@@ -14,10 +14,10 @@ use super::{
     settler::Entry,
 };
 use crate::{
-    domain::id::{DeliveryId, WorkspaceId},
+    domain::id::WorkspaceId,
     relay::Attempted,
     smtp::Phase,
-    store::{self, StoreError, intents},
+    store::{intents, transitions::Writer},
 };
 
 /// A commit that takes longer counts as failed.
@@ -34,23 +34,32 @@ pub(super) struct Request {
 }
 
 /// Commit until nothing can come any more.
-pub(super) async fn run(group: &Group<Request>, mut link: Link, settler: UnboundedSender<Entry>) {
+pub(super) async fn run(group: &Group<Request>, mut link: Link, lane: u8, settler: UnboundedSender<Entry>) {
     let mut requests = Vec::new();
     while group.collect(&mut requests).await {
         let workspace_of =
             |request: &Request| request.ready.first().map(|ready| ready.flight.work.claim.held.workspace);
         for (workspace, requests) in by_key(requests.drain(..), workspace_of) {
             if let Some(workspace) = workspace {
-                grant(&mut link, workspace, requests, &settler).await;
+                grant(&mut link, lane, workspace, requests, &settler).await;
             }
         }
     }
 }
 
-async fn grant(link: &mut Link, workspace: WorkspaceId, requests: Vec<Request>, settler: &UnboundedSender<Entry>) {
+async fn grant(
+    link: &mut Link,
+    lane: u8,
+    workspace: WorkspaceId,
+    requests: Vec<Request>,
+    settler: &UnboundedSender<Entry>,
+) {
     let intents: Vec<_> =
         requests.iter().flat_map(|request| &request.ready).map(|ready| ready.flight.intent()).collect();
-    match link.within(LIMIT, async |connection, node| commit(connection, workspace, node, &intents).await).await {
+    let commit = link.within(LIMIT, async |connection, node| {
+        intents::commit(connection, workspace, Writer { node, lane }, &intents, Utc::now()).await
+    });
+    match commit.await {
         Ok(granted) => {
             for Request { ready, reply } in requests {
                 let ready = ready.into_iter().filter(|ready| granted.contains(&ready.flight.work.claimed.delivery));
@@ -75,16 +84,4 @@ async fn grant(link: &mut Link, workspace: WorkspaceId, requests: Vec<Request>, 
             tokio::time::sleep(PAUSE).await;
         }
     }
-}
-
-async fn commit(
-    connection: &mut store::Connection,
-    workspace: WorkspaceId,
-    node: crate::domain::id::NodeId,
-    intents: &[intents::Intent],
-) -> Result<HashSet<DeliveryId>, StoreError> {
-    let mut transaction = store::begin_on(connection).await?;
-    let granted = intents::commit(&mut transaction, workspace, node, intents, Utc::now()).await?;
-    store::commit(transaction).await?;
-    Ok(granted)
 }

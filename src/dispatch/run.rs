@@ -83,11 +83,12 @@ pub async fn run(context: Context, mut shutdown: watch::Receiver<bool>) {
     let (to_intents, requests) = Group::new(settings.intent_delay);
     let (outcomes, requests) = (Arc::new(outcomes), Arc::new(requests));
     let policy = Policy { retry: settings.retry, resend_after: settings.resend_after };
-    for _ in 0..settings.n_committers.max(1) {
+    // Lane 0 counts for all that seldom write.
+    for lane in 1..=u8::try_from(settings.n_committers.max(1)).unwrap_or(u8::MAX) {
         let (outcomes, requests, to_settler) = (Arc::clone(&outcomes), Arc::clone(&requests), to_settler.clone());
         let (for_outcomes, for_intents) = (link(), link());
-        committers.spawn(async move { settler::run(&outcomes, for_outcomes, policy).await });
-        committers.spawn(async move { intents::run(&requests, for_intents, to_settler).await });
+        committers.spawn(async move { settler::run(&outcomes, for_outcomes, lane, policy).await });
+        committers.spawn(async move { intents::run(&requests, for_intents, lane, to_settler).await });
     }
     let crew = Arc::new(Crew::new(
         Arc::clone(&settings),

@@ -18,10 +18,10 @@ use super::{
 use crate::{
     domain::{
         delivery::DeliveryState,
-        id::{DeliveryId, NodeId, WorkspaceId},
+        id::{DeliveryId, WorkspaceId},
     },
     relay::Attempted,
-    store::{self, Connection, StoreError, intents, rescues, settles},
+    store::{self, Connection, StoreError, acceptances, intents, rescues, settles, transitions::Writer},
 };
 
 /// A commit that takes longer counts as failed, and is tried again.
@@ -104,28 +104,35 @@ impl Rows {
         &self,
         connection: &mut Connection,
         workspace: WorkspaceId,
-        node: NodeId,
+        writer: Writer,
     ) -> Result<(), StoreError> {
         let now = Utc::now();
+        // Most were accepted: those are one statement and a commit of its own.
+        let accepted = acceptances::commit(connection, workspace, writer, &self.settled, now).await?;
+        if accepted.len() == self.len() {
+            return Ok(());
+        }
+        let settled: Vec<_> =
+            self.settled.iter().filter(|settle| !accepted.contains(&settle.delivery)).cloned().collect();
         let mut transaction = store::begin_on(connection).await?;
-        if !self.settled.is_empty() {
-            settles::commit(&mut transaction, workspace, node, &self.settled, now).await?;
+        if !settled.is_empty() {
+            settles::commit(&mut transaction, workspace, writer, &settled, now).await?;
         }
         if !self.ended.is_empty() {
-            settles::end(&mut transaction, workspace, node, &self.ended, now).await?;
+            settles::end(&mut transaction, workspace, writer, &self.ended, now).await?;
         }
         if !self.left_unknown.is_empty() {
             rescues::leave_unknown(&mut transaction, workspace, &self.left_unknown, now).await?;
         }
         if !self.revoked.is_empty() {
-            intents::revoke(&mut transaction, workspace, node, &self.revoked, now).await?;
+            intents::revoke(&mut transaction, workspace, writer, &self.revoked, now).await?;
         }
         store::commit(transaction).await
     }
 }
 
 /// Write until nothing can come any more.
-pub(super) async fn run(group: &Group<Entry>, mut link: Link, policy: Policy) {
+pub(super) async fn run(group: &Group<Entry>, mut link: Link, lane: u8, policy: Policy) {
     let mut entries = Vec::new();
     while group.collect(&mut entries).await {
         for (workspace, entries) in by_key(entries.drain(..), |entry: &Entry| entry.work().claim.held.workspace) {
@@ -133,19 +140,19 @@ pub(super) async fn run(group: &Group<Entry>, mut link: Link, policy: Policy) {
             for entry in &entries {
                 rows.add(entry, policy, now);
             }
-            write(&mut link, workspace, rows).await;
+            write(&mut link, lane, workspace, rows).await;
         }
     }
 }
 
 /// Write these rows, however long it takes. Rows that Postgres refuses together are written one by one, so that one that
 /// can't be written takes none of the others with it.
-async fn write(link: &mut Link, workspace: WorkspaceId, rows: Rows) {
-    let Err(error) = keep_trying(link, workspace, &rows).await else { return };
+async fn write(link: &mut Link, lane: u8, workspace: WorkspaceId, rows: Rows) {
+    let Err(error) = keep_trying(link, lane, workspace, &rows).await else { return };
     tracing::error!(%error, %workspace, n = rows.len(), "Postgres refused outcomes; they are written one by one");
     for (delivery, row) in rows.apart() {
         for n_tries in 1..=MAX_REFUSALS {
-            let Err(error) = keep_trying(link, workspace, &row).await else { break };
+            let Err(error) = keep_trying(link, lane, workspace, &row).await else { break };
             if n_tries == MAX_REFUSALS {
                 tracing::error!(%error, %workspace, %delivery, "an outcome can't be written; it will be listed as unknown");
             }
@@ -155,9 +162,11 @@ async fn write(link: &mut Link, workspace: WorkspaceId, rows: Rows) {
 }
 
 /// Ends when the rows are committed, or refused for a reason that waiting doesn't mend.
-async fn keep_trying(link: &mut Link, workspace: WorkspaceId, rows: &Rows) -> Result<(), StoreError> {
+async fn keep_trying(link: &mut Link, lane: u8, workspace: WorkspaceId, rows: &Rows) -> Result<(), StoreError> {
     loop {
-        match link.within(LIMIT, async |connection, node| rows.commit(connection, workspace, node).await).await {
+        let commit = link
+            .within(LIMIT, async |connection, node| rows.commit(connection, workspace, Writer { node, lane }).await);
+        match commit.await {
             Err(error @ (StoreError::Unavailable(_) | StoreError::Collision(_))) => {
                 tracing::debug!(%error, n = rows.len(), "outcomes wait");
                 tokio::time::sleep(PAUSE).await;

@@ -129,42 +129,44 @@ pub async fn deliveries(
     limit: i64,
     now: DateTime<Utc>,
 ) -> Result<Vec<Claimed>, StoreError> {
+    // `materialized` and `offset 0` hold the planner to the indexes of the batch and of the recipient: in the order of the ids
+    // it would read the whole ledger of the workspace.
     let rows = sqlx::query!(
-        r#"select d.id, d.recipient_id, d.address, d.address_key, d.state, d.attempt, d.n_resends, d.relay_id,
-                  d.first_attempt_at,
-                  r.attributes as "attributes?", open.lists as "lists!",
-                  exists (select from subscriptions s join campaign_lists l
-                          on l.workspace_id = $1 and l.campaign_id = d.campaign_id and l.list_id = s.list_id
-                          where s.workspace_id = $1 and s.recipient_id = d.recipient_id and l.role = 'include'
-                            and s.state = 'subscribed') as "subscribed!",
-                  exists (select from suppressions u
-                          where u.workspace_id = $1 and u.address_key = d.address_key and u.list_id = $5
-                            and (u.expires_at is null or u.expires_at > $6)) as "suppressed!"
-           from deliveries d
-           left join recipients r on r.workspace_id = $1 and r.id = d.recipient_id
+        r#"with lists as materialized (
+               select list_id from campaign_lists where workspace_id = $1 and campaign_id = $5 and role = 'include'
+           ), batch as materialized (
+               select * from deliveries
+               where workspace_id = $1 and batch_id = $2 and state in ('queued', 'deferred', 'unknown')
+           )
+           select d.id, d.recipient_id, d.address, d.address_key, d.state, d.attempt, d.n_resends, d.relay_id,
+                  d.first_attempt_at, r.attributes as "attributes?", s.lists as "subscribed?", u.lists as "suppressed?"
+           from (select * from batch where id > $3 order by id limit $4) d
+           left join lateral (select attributes from recipients
+                              where workspace_id = $1 and id = d.recipient_id offset 0) r on true
            cross join lateral (
-               select coalesce(array_agg(s.list_id), '{}') as lists
-               from campaign_lists l join subscriptions s
+               select array_agg(s.list_id) as lists from lists l join subscriptions s
                  on s.workspace_id = $1 and s.list_id = l.list_id and s.recipient_id = d.recipient_id
-               where l.workspace_id = $1 and l.campaign_id = d.campaign_id and l.role = 'include'
-                 and s.state = 'subscribed'
-                 and not exists (select from suppressions u
-                                 where u.workspace_id = $1 and u.address_key = d.address_key and u.list_id = s.list_id
-                                   and (u.expires_at is null or u.expires_at > $6))) open
-           where d.workspace_id = $1 and d.batch_id = $2 and d.id > $3 and d.state in ('queued', 'deferred', 'unknown')
-           order by d.id limit $4"#,
+               where s.state = 'subscribed') s
+           cross join lateral (
+               select array_agg(list_id) as lists from suppressions
+               where workspace_id = $1 and address_key = d.address_key and (expires_at is null or expires_at > $6)) u
+           order by d.id"#,
         claim.workspace.0,
         claim.batch.0,
         after.map_or(NIL, |after| after.0),
         limit,
-        NIL,
+        claim.campaign.0,
         now
     )
     .fetch_all(connection)
     .await?;
     rows.into_iter()
         .map(|row| {
-            let blocked = match (&row.attributes, row.suppressed, row.subscribed, row.lists.is_empty()) {
+            let mut lists = row.subscribed.unwrap_or_default();
+            let suppressed = row.suppressed.unwrap_or_default();
+            let is_subscribed = !lists.is_empty();
+            lists.retain(|list| !suppressed.contains(list));
+            let blocked = match (&row.attributes, suppressed.contains(&NIL), is_subscribed, lists.is_empty()) {
                 (None, ..) => Some(Blocked::RecipientDeleted),
                 (_, true, ..) | (_, _, true, true) => Some(Blocked::Suppressed),
                 (_, _, false, _) => Some(Blocked::Unsubscribed),
@@ -181,7 +183,7 @@ pub async fn deliveries(
                 relay: row.relay_id.map(RelayId),
                 first_attempt_at: row.first_attempt_at,
                 attributes: row.attributes.unwrap_or_default(),
-                lists: row.lists.into_iter().map(ListId).collect(),
+                lists: lists.into_iter().map(ListId).collect(),
                 blocked,
             })
         })

@@ -4,6 +4,7 @@
 //! does with them (`dispatch`).
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::{Connection, StoreError};
 use crate::domain::id::{CampaignId, ChangeId, ListId, RecipientId, WorkspaceId};
@@ -36,33 +37,54 @@ pub enum Change {
 
 /// Append these acts to the caller's transaction and notify when it commits.
 pub async fn append(connection: &mut Connection, workspace: WorkspaceId, acts: &[Change]) -> Result<(), StoreError> {
-    for act in acts {
-        let (kind, campaign, recipient, list, address_key) = match act {
-            Change::Unsubscribe { recipient, list } => ("unsubscribe", None, Some(recipient.0), Some(list.0), None),
-            Change::Suppression { address_key, list } => {
-                ("suppression", None, None, list.map(|list| list.0), Some(address_key.as_str()))
-            }
-            Change::Pause(campaign) => ("pause", Some(campaign.0), None, None, None),
-            Change::Cancel(campaign) => ("cancel", Some(campaign.0), None, None, None),
-        };
-        sqlx::query!(
-            "insert into changes (workspace_id, id, kind, campaign_id, recipient_id, list_id, address_key)
-             values ($1, $2, $3, $4, $5, $6, $7)",
-            workspace.0,
-            ChangeId::new().0,
-            kind,
-            campaign,
-            recipient,
-            list,
-            address_key
-        )
-        .execute(&mut *connection)
-        .await?;
+    if acts.is_empty() {
+        return Ok(());
     }
-    if !acts.is_empty() {
-        sqlx::query!("select pg_notify($1, '')", CHANNEL).execute(&mut *connection).await?;
-    }
+    let rows: Vec<_> = acts.iter().map(Change::row).collect();
+    sqlx::query!(
+        "insert into changes (workspace_id, id, kind, campaign_id, recipient_id, list_id, address_key)
+         select $1, x.id, x.kind, x.campaign_id, x.recipient_id, x.list_id, x.address_key
+         from unnest($2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[])
+              as x (id, kind, campaign_id, recipient_id, list_id, address_key)",
+        workspace.0,
+        &rows.iter().map(|_| ChangeId::new().0).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.kind).collect::<Vec<_>>() as &[&str],
+        &rows.iter().map(|row| row.campaign).collect::<Vec<_>>() as &[Option<Uuid>],
+        &rows.iter().map(|row| row.recipient).collect::<Vec<_>>() as &[Option<Uuid>],
+        &rows.iter().map(|row| row.list).collect::<Vec<_>>() as &[Option<Uuid>],
+        &rows.iter().map(|row| row.address_key).collect::<Vec<_>>() as &[Option<&str>]
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!("select pg_notify($1, '')", CHANNEL).execute(&mut *connection).await?;
     Ok(())
+}
+
+/// A change as it is stored.
+#[derive(Default)]
+struct Row<'a> {
+    kind: &'static str,
+    campaign: Option<Uuid>,
+    recipient: Option<Uuid>,
+    list: Option<Uuid>,
+    address_key: Option<&'a str>,
+}
+
+impl Change {
+    fn row(&self) -> Row<'_> {
+        let none = Row::default();
+        match self {
+            Self::Unsubscribe { recipient, list } => {
+                Row { kind: "unsubscribe", recipient: Some(recipient.0), list: Some(list.0), ..none }
+            }
+            Self::Suppression { address_key, list } => {
+                let list = list.map(|list| list.0);
+                Row { kind: "suppression", list, address_key: Some(address_key), ..none }
+            }
+            Self::Pause(campaign) => Row { kind: "pause", campaign: Some(campaign.0), ..none },
+            Self::Cancel(campaign) => Row { kind: "cancel", campaign: Some(campaign.0), ..none },
+        }
+    }
 }
 
 /// Forget changes older than `before`; no claim lives that long.

@@ -196,8 +196,9 @@ pub async fn attempts(
 ) -> Result<Vec<Attempt>, StoreError> {
     Ok(sqlx::query_as!(
         Attempt,
-        "select n, relay_id, outcome, phase, code, enhanced, text, tls, started_at, duration_ms from attempts
-         where workspace_id = $1 and delivery_id = $2 order by n limit $3",
+        r#"select n as "n!", relay_id, outcome as "outcome!", phase as "phase!", code, enhanced, text as "text!", tls,
+                  started_at as "started_at!", duration_ms as "duration_ms!"
+           from every_attempt where workspace_id = $1 and delivery_id = $2 order by n limit $3"#,
         workspace.0,
         id.0,
         limit

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::domain::{
     delivery::DeliveryState,
-    id::{CampaignId, NodeId, WorkspaceId},
+    id::{CampaignId, DeliveryId, NodeId, WorkspaceId},
 };
 
 /// What one step did.
@@ -99,68 +99,63 @@ async fn write_page(
     batch_size: i64,
     now: DateTime<Utc>,
 ) -> Result<Page, StoreError> {
-    // One statement: read the next recipients off each list's index, judge them, number the good ones into batches by
-    // provider, write batches and deliveries, and answer the sums.
+    // One statement: read the next recipients off each list's index, find them, judge them (on which of their lists they are
+    // suppressed is looked up only where a suppression is found), number the good ones into batches by provider, write
+    // batches and deliveries, and answer the sums. `offset 0` keeps the planner from reading the whole table instead.
     let rows = sqlx::query!(
         r#"
         with lists as (
             select list_id, role from campaign_lists where workspace_id = $1 and campaign_id = $2
-        ), page as (
-            select distinct s.recipient_id
+        ), page as materialized (
+            select s.recipient_id, bool_or(s.state = 'subscribed') as subscribed, bool_or(s.state = 'pending') as pending
             from lists l cross join lateral (
-                select recipient_id from subscriptions
+                select recipient_id, state from subscriptions
                 where workspace_id = $1 and list_id = l.list_id and recipient_id > $3
                 order by recipient_id limit $4) s
             where l.role = 'include'
-            order by s.recipient_id limit $4
-        ), judged as (
-            select r.id, r.address, r.address_key, coalesce(d.provider, 'other') as provider,
-                   exists (select from lists l join subscriptions s
-                           on s.workspace_id = $1 and s.list_id = l.list_id and s.recipient_id = r.id
-                           where l.role = 'exclude' and s.state <> 'unsubscribed') as excluded,
-                   sub.subscribed, sub.pending,
-                   exists (select from suppressions u
-                           where u.workspace_id = $1 and u.address_key = r.address_key and u.list_id = $5
-                             and (u.expires_at is null or u.expires_at > $6))
-                   or (sub.subscribed and not sub.open_door) as suppressed
-            from page p
-            join recipients r on r.workspace_id = $1 and r.id = p.recipient_id
-            left join domains d on d.domain = r.domain
-            cross join lateral (
-                select coalesce(bool_or(s.state = 'subscribed'), false) as subscribed,
-                       coalesce(bool_or(s.state = 'pending'), false) as pending,
-                       coalesce(bool_or(s.state = 'subscribed' and not exists (
-                           select from suppressions u
-                           where u.workspace_id = $1 and u.address_key = r.address_key and u.list_id = s.list_id
-                             and (u.expires_at is null or u.expires_at > $6))), false) as open_door
-                from lists l join subscriptions s
-                  on s.workspace_id = $1 and s.list_id = l.list_id and s.recipient_id = r.id
-                where l.role = 'include') sub
-        ), verdicts as (
-            select j.*, case when excluded then 'excluded'
-                             when not subscribed and pending then 'unconfirmed'
-                             when not subscribed then 'unsubscribed'
-                             when suppressed then 'suppressed' else 'queued' end as verdict
-            from judged j
+            group by s.recipient_id order by s.recipient_id limit $4
+        ), found as materialized (
+            select p.subscribed, p.pending, r.id, r.address, r.address_key, r.domain
+            from page p cross join lateral (
+                select id, address, address_key, domain from recipients
+                where workspace_id = $1 and id = p.recipient_id offset 0) r
+        ), verdicts as materialized (
+            select f.id, f.address, f.address_key, coalesce(d.provider, 'other') as provider,
+                   case when exists (select from lists l join subscriptions s
+                                     on s.workspace_id = $1 and s.list_id = l.list_id and s.recipient_id = f.id
+                                     where l.role = 'exclude' and s.state <> 'unsubscribed') then 'excluded'
+                        when not f.subscribed and f.pending then 'unconfirmed'
+                        when not f.subscribed then 'unsubscribed'
+                        when u.lists is null then 'queued'
+                        when $5 = any(u.lists) then 'suppressed'
+                        when exists (select from lists l join subscriptions s
+                                     on s.workspace_id = $1 and s.list_id = l.list_id and s.recipient_id = f.id
+                                     where l.role = 'include' and s.state = 'subscribed' and s.list_id <> all(u.lists))
+                        then 'queued' else 'suppressed' end as verdict
+            from found f
+            left join domains d on d.domain = f.domain
+            cross join lateral (select array_agg(list_id) as lists from suppressions
+                                where workspace_id = $1 and address_key = f.address_key
+                                  and (expires_at is null or expires_at > $6)) u
         ), numbered as (
-            select id, address, address_key, provider,
-                   (row_number() over (partition by provider order by id) - 1) / $7 as place
-            from verdicts where verdict = 'queued'
+            select id, address, address_key, provider, verdict,
+                   row_number() over (order by verdict, provider, id) as n,
+                   (row_number() over (partition by verdict, provider order by id) - 1) / $7 as place
+            from verdicts where verdict in ('queued', 'suppressed')
         ), new_batches as materialized (
-            select uuid_v7() as id, provider, place, count(*)::int as n from numbered group by provider, place
+            select uuid_v7() as id, provider, place, count(*)::int as n from numbered where verdict = 'queued'
+            group by provider, place
         ), batch_rows as (
             insert into batches (workspace_id, id, campaign_id, provider, n_deliveries, due_at)
             select $1, id, $2, provider, n, $6 from new_batches
         ), delivery_rows as (
             insert into deliveries (workspace_id, id, campaign_id, recipient_id, batch_id, state, provider, address,
                                     address_key, reason, updated_at)
-            select $1, uuid_v7(), $2, x.id, x.batch_id, x.state, x.provider, x.address, x.address_key, x.reason, $6
-            from (select n.id, b.id as batch_id, 'queued' as state, n.provider, n.address, n.address_key,
-                         null as reason
-                  from numbered n join new_batches b on b.provider = n.provider and b.place = n.place
-                  union all
-                  select v.id, null, 'suppressed', v.provider, v.address, v.address_key, 'suppressed'
-                  from verdicts v where v.verdict = 'suppressed') x
+            select $1, ($8::uuid[])[n.n], $2, n.id, b.id, n.verdict, n.provider, n.address, n.address_key,
+                   case n.verdict when 'suppressed' then 'suppressed' end, $6
+            from numbered n left join new_batches b
+              on n.verdict = 'queued' and b.provider = n.provider and b.place = n.place
+            order by n.n
         )
         select v.verdict as "verdict!", v.provider as "provider!", count(*) as "n!",
                (select count(*) from page) as "n_read!",
@@ -173,7 +168,9 @@ async fn write_page(
         n_recipients,
         NIL,
         now,
-        batch_size
+        batch_size,
+        // In order, so that the rows of a batch stand together in the table and in its indexes.
+        &(0..n_recipients).map(|_| DeliveryId::new().0).collect::<Vec<_>>()
     )
     .fetch_all(connection)
     .await?;

@@ -9,11 +9,11 @@ use chrono::{DateTime, Utc};
 
 use super::{
     Connection, StoreError,
-    transitions::{Transition, Transitions},
+    transitions::{Transition, Transitions, Writer, minute},
 };
 use crate::domain::{
     delivery::DeliveryState,
-    id::{BatchId, CampaignId, DeliveryId, NodeId, RelayId, WorkspaceId},
+    id::{BatchId, CampaignId, DeliveryId, RelayId, WorkspaceId},
 };
 
 /// One delivery that is about to be submitted.
@@ -41,72 +41,86 @@ pub struct Intent {
 
 /// Mark these as `sending`, attempt `attempt_before + 1`. Answers those that may be submitted; the others lost their
 /// lease, or were changed by somebody else (a report, a cancel), and must not be.
+///
+/// Outside of a transaction each state claimed in is a commit of its own, by a single statement: locks, states and counters.
 pub async fn commit(
     connection: &mut Connection,
     workspace: WorkspaceId,
-    node: NodeId,
+    writer: impl Into<Writer>,
     intents: &[Intent],
     now: DateTime<Utc>,
 ) -> Result<HashSet<DeliveryId>, StoreError> {
+    let writer = writer.into();
+    let mut granted = HashSet::with_capacity(intents.len());
+    for state in CLAIMED {
+        let of_state: Vec<_> = intents.iter().filter(|intent| intent.state_before == state).collect();
+        if !of_state.is_empty() {
+            granted.extend(begin(connection, workspace, writer, state, &of_state, now).await?);
+        }
+    }
+    Ok(granted)
+}
+
+/// The states in which a delivery can be claimed.
+const CLAIMED: [DeliveryState; 3] = [DeliveryState::Queued, DeliveryState::Deferred, DeliveryState::Unknown];
+
+async fn begin(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    writer: Writer,
+    state: DeliveryState,
+    intents: &[&Intent],
+    now: DateTime<Utc>,
+) -> Result<Vec<DeliveryId>, StoreError> {
     let mut batches: Vec<_> = intents.iter().map(|intent| (intent.batch.0, intent.epoch)).collect();
     batches.sort_unstable();
     batches.dedup();
     let (batch_ids, epochs): (Vec<_>, Vec<_>) = batches.into_iter().unzip();
-    // Locked in key order; a lease that has run out is not held, whatever this node believes.
-    let held: HashSet<_> = sqlx::query!(
-        "select b.id, b.epoch from batches b join unnest($3::uuid[], $4::bigint[]) as x (id, epoch)
-           on b.workspace_id = $1 and b.id = x.id and b.epoch = x.epoch
-         where b.owner = $2 and b.lease_until > clock_timestamp()
-         order by b.id for share of b",
+    // Batches are locked in key order, counters too; a lease that has run out is not held, whatever this node believes.
+    let begun = sqlx::query_scalar!(
+        "with held as materialized (
+             select b.id, b.epoch from batches b join unnest($3::uuid[], $4::bigint[]) as x (id, epoch)
+               on b.workspace_id = $1 and b.id = x.id and b.epoch = x.epoch
+             where b.owner = $2 and b.lease_until > clock_timestamp()
+             order by b.id for share of b
+         ), begun as (
+             update deliveries d
+             set state = 'sending', attempt = d.attempt + 1, attempt_at = x.begun_at, relay_id = x.relay_id,
+                 updated_at = $6, first_attempt_at = coalesce(d.first_attempt_at, x.begun_at),
+                 n_resends = d.n_resends + ($5 = 'unknown')::int
+             from unnest($7::uuid[], $8::int[], $9::uuid[], $10::uuid[], $14::bigint[], $11::timestamptz[])
+                  as x (id, attempt, relay_id, batch_id, epoch, begun_at)
+             join held on held.id = x.batch_id and held.epoch = x.epoch
+             where d.workspace_id = $1 and d.id = x.id and d.attempt = x.attempt and d.state = $5
+               and d.batch_id = x.batch_id
+             returning d.id, d.campaign_id, d.provider, d.relay_id
+         ), counted as (
+             insert into transitions as t
+                 (workspace_id, campaign_id, minute, provider, relay_id, from_state, to_state, class, node_id, n)
+             select $1, campaign_id, $12, provider, relay_id, $5, 'sending', '', $13, count(*) from begun
+             group by campaign_id, provider, relay_id order by campaign_id, provider collate \"C\", relay_id
+             on conflict (workspace_id, campaign_id, minute, provider, relay_id, from_state, to_state, class, node_id)
+             do update set n = t.n + excluded.n
+         )
+         select id from begun",
         workspace.0,
-        node.0,
+        writer.node.0,
         &batch_ids,
-        &epochs
-    )
-    .fetch_all(&mut *connection)
-    .await?
-    .into_iter()
-    .map(|row| (row.id, row.epoch))
-    .collect();
-    let intents: Vec<_> = intents.iter().filter(|intent| held.contains(&(intent.batch.0, intent.epoch))).collect();
-    let granted: HashSet<DeliveryId> = sqlx::query_scalar!(
-        "update deliveries d
-         set state = 'sending', attempt = d.attempt + 1, attempt_at = x.begun_at, relay_id = x.relay_id, updated_at = $6,
-             first_attempt_at = coalesce(d.first_attempt_at, x.begun_at),
-             n_resends = d.n_resends + (d.state = 'unknown')::int
-         from unnest($2::uuid[], $3::int[], $4::text[], $5::uuid[], $7::uuid[],
-                     $8::timestamptz[]) as x (id, attempt, state, relay_id, batch_id, begun_at)
-         where d.workspace_id = $1 and d.id = x.id and d.attempt = x.attempt and d.state = x.state
-           and d.batch_id = x.batch_id and d.state in ('queued', 'deferred', 'unknown')
-         returning d.id",
-        workspace.0,
+        &epochs,
+        state.as_str(),
+        now,
         &intents.iter().map(|intent| intent.delivery.0).collect::<Vec<_>>(),
         &intents.iter().map(|intent| intent.attempt_before).collect::<Vec<_>>(),
-        &intents.iter().map(|intent| intent.state_before.as_str().to_owned()).collect::<Vec<_>>(),
         &intents.iter().map(|intent| intent.relay.0).collect::<Vec<_>>(),
-        now,
         &intents.iter().map(|intent| intent.batch.0).collect::<Vec<_>>(),
-        &intents.iter().map(|intent| intent.begun_at).collect::<Vec<_>>()
+        &intents.iter().map(|intent| intent.begun_at).collect::<Vec<_>>(),
+        minute(now),
+        writer.key(),
+        &intents.iter().map(|intent| intent.epoch).collect::<Vec<_>>()
     )
-    .fetch_all(&mut *connection)
-    .await?
-    .into_iter()
-    .map(DeliveryId)
-    .collect();
-    let mut transitions = Transitions::new();
-    for intent in intents.iter().filter(|intent| granted.contains(&intent.delivery)) {
-        let begun = Transition {
-            campaign: intent.campaign,
-            provider: &intent.provider,
-            relay: Some(intent.relay),
-            from: Some(intent.state_before),
-            to: DeliveryState::Sending,
-            class: "",
-        };
-        transitions.count(begun, 1);
-    }
-    transitions.write(connection, workspace, node, now).await?;
-    Ok(granted)
+    .fetch_all(connection)
+    .await?;
+    Ok(begun.into_iter().map(DeliveryId).collect())
 }
 
 /// Take back intents of which nobody knows whether they were committed (the connection to Postgres died meanwhile), and
@@ -115,7 +129,7 @@ pub async fn commit(
 pub async fn revoke(
     connection: &mut Connection,
     workspace: WorkspaceId,
-    node: NodeId,
+    writer: impl Into<Writer>,
     intents: &[Intent],
     now: DateTime<Utc>,
 ) -> Result<usize, StoreError> {
@@ -156,6 +170,6 @@ pub async fn revoke(
         };
         transitions.count(back, 1);
     }
-    transitions.write(connection, workspace, node, now).await?;
+    transitions.write(connection, workspace, writer, now).await?;
     Ok(revoked.len())
 }

@@ -4,6 +4,7 @@
 //! workspace's rows names its `workspace_id`, and `for update skip locked` has it as an equality filter, which keeps
 //! the road to Citus open. Not here: HTTP, SMTP, any rule (`domain`).
 
+pub mod acceptances;
 pub mod api_keys;
 pub mod backlogs;
 pub mod batches;
@@ -76,13 +77,13 @@ impl Store {
     /// `acquire_timeout` is [`StoreError::Unavailable`].
     pub fn open(url: &str, max_connections: u32, acquire_timeout: Duration) -> Result<Self, StoreError> {
         let options: PgConnectOptions = url.parse()?;
-        let pool = pool_options(max_connections, acquire_timeout);
+        let pool = pool_options(max_connections, acquire_timeout, SET_IDLE_LIMIT);
         Ok(Self { pool: pool.connect_lazy_with(options.application_name("postrider")) })
     }
 
     /// Another pool on the same database, for one that keeps its connections: it can't take those of the others.
     pub fn beside(&self, max_connections: u32) -> Self {
-        let pool = pool_options(max_connections, self.pool.options().get_acquire_timeout());
+        let pool = pool_options(max_connections, self.pool.options().get_acquire_timeout(), KEPT);
         Self { pool: pool.connect_lazy_with((*self.pool.connect_options()).clone()) }
     }
 
@@ -136,11 +137,16 @@ impl Store {
 /// wait for anything but Postgres, so one that is idle for so long is rolled back by it.
 const SET_IDLE_LIMIT: &str = "set idle_in_transaction_session_timeout = '15s'";
 
-fn pool_options(max_connections: u32, acquire_timeout: Duration) -> PgPoolOptions {
+/// The same, for connections that are kept and send the same few statements all the time. These find rows by index and
+/// nothing else; a plan is kept for long, and one made while a table was small would read all of it when it has grown. Plans
+/// are never compiled: that takes longer than the statements.
+const KEPT: &str = "set idle_in_transaction_session_timeout = '15s'; set enable_seqscan = off; set jit = off";
+
+fn pool_options(max_connections: u32, acquire_timeout: Duration, settings: &'static str) -> PgPoolOptions {
     PgPoolOptions::new().max_connections(max_connections).acquire_timeout(acquire_timeout).after_connect(
-        |connection, _| {
+        move |connection, _| {
             Box::pin(async move {
-                sqlx::Executor::execute(connection, SET_IDLE_LIMIT).await?;
+                sqlx::Executor::execute(connection, settings).await?;
                 Ok(())
             })
         },

@@ -2,7 +2,8 @@
 //!
 //! A settle compares the attempt and not the lease: what is known is never thrown away, so a late outcome is still
 //! written while the delivery names that attempt and is `sending` or `unknown`. Where a report came first (`bounced`),
-//! the settle only completes the attempt. Not here: how a reply becomes an outcome (`relay`), when to retry (`domain`).
+//! the settle only completes the attempt. Not here: the short way of those that were accepted (`acceptances`), how a reply
+//! becomes an outcome (`relay`), when to retry (`domain`).
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +14,7 @@ use uuid::Uuid;
 use super::{
     Connection, StoreError, events,
     suppressions::{self, NewSuppression},
-    transitions::{Transition, Transitions},
+    transitions::{Transition, Transitions, Writer},
 };
 use crate::domain::{
     delivery::{DeliveryState, Outcome},
@@ -138,33 +139,42 @@ fn target(settle: &Settle) -> Target {
     }
 }
 
-/// Write these outcomes. Answers the deliveries whose state was changed; of the others only the attempt was completed.
+pub(super) fn column<'a, T>(rows: &[&'a Settle], pick: impl Fn(&'a Settle) -> T) -> Vec<T> {
+    rows.iter().map(|settle| pick(settle)).collect()
+}
+
+pub(super) fn code(settle: &Settle) -> Option<i16> {
+    settle.code.and_then(|code| i16::try_from(code).ok())
+}
+
+/// Write these outcomes, whatever they are, in the caller's transaction. Answers the deliveries whose state was changed; of the others only the attempt
+/// was completed.
 pub async fn commit(
     connection: &mut Connection,
     workspace: WorkspaceId,
-    node: NodeId,
+    writer: impl Into<Writer>,
     settles: &[Settle],
     now: DateTime<Utc>,
 ) -> Result<HashSet<DeliveryId>, StoreError> {
-    write_attempts(connection, workspace, node, settles).await?;
-    let targets: Vec<Target> = settles.iter().map(target).collect();
-    let mut before = move_from(connection, workspace, settles, &targets, DeliveryState::Sending, now).await?;
+    let writer = writer.into();
+    let settles: Vec<&Settle> = settles.iter().collect();
+    write_attempts(connection, workspace, writer.node, &settles).await?;
+    let targets: Vec<Target> = settles.iter().map(|settle| target(settle)).collect();
+    let mut before = move_from(connection, workspace, &settles, &targets, DeliveryState::Sending, now).await?;
     if before.len() < settles.len() {
-        before.extend(move_from(connection, workspace, settles, &targets, DeliveryState::Unknown, now).await?);
+        before.extend(move_from(connection, workspace, &settles, &targets, DeliveryState::Unknown, now).await?);
     }
     let mut transitions = Transitions::new();
-    let mut facts = Vec::new();
-    for (settle, target) in settles.iter().zip(&targets) {
+    let mut failures = Vec::new();
+    for (settle, target) in settles.iter().copied().zip(&targets) {
         let Some(from) = before.get(&settle.delivery.0) else { continue };
         count_path(&mut transitions, settle, *from, target);
         if target.state == DeliveryState::Rejected || target.state == DeliveryState::Expired {
-            facts.push(settle);
+            failures.push(settle);
         }
     }
-    for settle in facts {
-        record_failure(connection, workspace, settle, now).await?;
-    }
-    transitions.write(connection, workspace, node, now).await?;
+    record_failures(connection, workspace, &failures, now).await?;
+    transitions.write(connection, workspace, writer, now).await?;
     Ok(before.into_keys().map(DeliveryId).collect())
 }
 
@@ -191,7 +201,7 @@ fn count_path(transitions: &mut Transitions, settle: &Settle, from: DeliveryStat
 async fn move_from(
     connection: &mut Connection,
     workspace: WorkspaceId,
-    settles: &[Settle],
+    settles: &[&Settle],
     targets: &[Target],
     from: DeliveryState,
     now: DateTime<Utc>,
@@ -201,7 +211,8 @@ async fn move_from(
         from == DeliveryState::Sending
             || matches!(settle.outcome, Outcome::Accepted | Outcome::Deferred | Outcome::Rejected)
     };
-    let rows: Vec<(&Settle, &Target)> = settles.iter().zip(targets).filter(|(settle, _)| known(settle)).collect();
+    let rows: Vec<(&Settle, &Target)> =
+        settles.iter().copied().zip(targets).filter(|(settle, _)| known(settle)).collect();
     let moved = sqlx::query_scalar!(
         "update deliveries d
          set state = x.state, due_at = x.due_at, updated_at = $9,
@@ -247,9 +258,10 @@ async fn write_attempts(
     connection: &mut Connection,
     workspace: WorkspaceId,
     node: NodeId,
-    settles: &[Settle],
+    settles: &[&Settle],
 ) -> Result<(), StoreError> {
-    // The rescue may have written the attempt as unknown already: what is known replaces that.
+    // The rescue may have written the attempt as unknown already: what is known replaces that. What stands in the delivery's
+    // row was written by `acceptances`, and only the answer to that was lost.
     sqlx::query!(
         "insert into attempts as a (workspace_id, delivery_id, n, relay_id, node_id, outcome, phase, code, enhanced,
                                     text, tls, started_at, duration_ms)
@@ -258,6 +270,8 @@ async fn write_attempts(
          from unnest($3::uuid[], $4::int[], $5::uuid[], $6::text[], $7::text[], $8::smallint[], $9::text[],
                      $10::text[], $11::text[], $12::timestamptz[], $13::int[])
               as x (delivery_id, n, relay_id, outcome, phase, code, enhanced, text, tls, started_at, duration_ms)
+         where not exists (select from deliveries d where d.workspace_id = $1 and d.id = x.delivery_id and d.attempt = x.n
+                                                      and d.accepted_ms is not null)
          on conflict (workspace_id, delivery_id, n) do update
          set relay_id = excluded.relay_id, node_id = excluded.node_id, outcome = excluded.outcome,
              phase = excluded.phase, code = excluded.code, enhanced = excluded.enhanced, text = excluded.text,
@@ -270,8 +284,7 @@ async fn write_attempts(
         &settles.iter().map(|settle| settle.relay.0).collect::<Vec<_>>(),
         &settles.iter().map(|settle| settle.outcome.as_str().to_owned()).collect::<Vec<_>>(),
         &settles.iter().map(|settle| settle.phase.to_owned()).collect::<Vec<_>>(),
-        &settles.iter().map(|settle| settle.code.and_then(|code| i16::try_from(code).ok())).collect::<Vec<_>>()
-            as &[Option<i16>],
+        &column(settles, code) as &[Option<i16>],
         &settles.iter().map(|settle| settle.enhanced.clone()).collect::<Vec<_>>() as &[Option<String>],
         &settles.iter().map(|settle| settle.text.clone()).collect::<Vec<_>>(),
         &settles.iter().map(|settle| settle.tls.clone()).collect::<Vec<_>>() as &[Option<String>],
@@ -283,45 +296,37 @@ async fn write_attempts(
     Ok(())
 }
 
-async fn record_failure(
+/// Log these failures, and suppress the addresses that were condemned.
+async fn record_failures(
     connection: &mut Connection,
     workspace: WorkspaceId,
-    settle: &Settle,
+    failures: &[&Settle],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let kind = if settle.outcome == Outcome::Rejected { "delivery.rejected" } else { "delivery.expired" };
-    events::append(
-        connection,
-        workspace,
-        &events::NewEvent {
-            kind,
-            campaign: Some(settle.campaign),
-            delivery: Some(settle.delivery),
-            recipient: Some(settle.recipient),
-            data: json!({"class": settle.class, "code": settle.code, "enhanced": settle.enhanced, "text": settle.text}),
-        },
-        now,
-    )
-    .await?;
-    if settle.condemned {
-        let origin = json!({"kind": "reply", "delivery_id": settle.delivery, "text": settle.text});
-        let new = NewSuppression {
-            address_key: &settle.address_key,
-            list: None,
-            reason: SuppressionReason::HardBounce,
-            origin,
-            expires_at: None,
-        };
-        suppressions::add(connection, workspace, &new, now).await?;
-    }
-    Ok(())
+    let events = column(failures, |settle| events::NewEvent {
+        kind: if settle.outcome == Outcome::Rejected { "delivery.rejected" } else { "delivery.expired" },
+        campaign: Some(settle.campaign),
+        delivery: Some(settle.delivery),
+        recipient: Some(settle.recipient),
+        data: json!({"class": settle.class, "code": settle.code, "enhanced": settle.enhanced, "text": settle.text}),
+    });
+    events::append_all(connection, workspace, &events, now).await?;
+    let condemned: Vec<_> = failures.iter().copied().filter(|settle| settle.condemned).collect();
+    let suppressions = column(&condemned, |settle| NewSuppression {
+        address_key: &settle.address_key,
+        list: None,
+        reason: SuppressionReason::HardBounce,
+        origin: json!({"kind": "reply", "delivery_id": settle.delivery, "text": settle.text}),
+        expires_at: None,
+    });
+    suppressions::add_all(connection, workspace, &suppressions, now).await
 }
 
 /// End deliveries that never get to an attempt. Only those still in the state they were claimed in are changed.
 pub async fn end(
     connection: &mut Connection,
     workspace: WorkspaceId,
-    node: NodeId,
+    writer: impl Into<Writer>,
     ended: &[Ended],
     now: DateTime<Utc>,
 ) -> Result<HashSet<DeliveryId>, StoreError> {
@@ -357,6 +362,6 @@ pub async fn end(
         };
         transitions.count(step, 1);
     }
-    transitions.write(connection, workspace, node, now).await?;
+    transitions.write(connection, workspace, writer, now).await?;
     Ok(done)
 }

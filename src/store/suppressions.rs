@@ -3,6 +3,8 @@
 //! Adding one is an act of obedience: the change is appended here, in the same transaction. Not here: which bounce
 //! condemns (`domain::bounce`).
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
@@ -75,6 +77,52 @@ pub async fn add(
     .fetch_one(connection)
     .await?;
     Ok((SuppressionId(id), false))
+}
+
+/// Add suppressions without an end, as [`add`] does: where one stands already that never ends, the older stays. Of several
+/// for one address and scope the first counts.
+pub async fn add_all(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    new: &[NewSuppression<'_>],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    // In key order, so that two who add the same addresses don't wait for each other crosswise.
+    let mut rows: BTreeMap<(&str, Uuid), &NewSuppression<'_>> = BTreeMap::new();
+    for one in new {
+        rows.entry((one.address_key, one.list.map_or(NIL, |list| list.0))).or_insert(one);
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let written = sqlx::query!(
+        "insert into suppressions as s (workspace_id, id, address_key, list_id, reason, origin, expires_at, created_at)
+         select $1, x.id, x.address_key, x.list_id, x.reason, x.origin, null, $7
+         from unnest($2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::jsonb[])
+              as x (id, address_key, list_id, reason, origin)
+         on conflict (workspace_id, address_key, list_id) do update
+         set id = excluded.id, reason = excluded.reason, origin = excluded.origin, expires_at = null,
+             created_at = excluded.created_at
+         where s.expires_at is not null
+         returning address_key, list_id",
+        workspace.0,
+        &rows.keys().map(|_| SuppressionId::new().0).collect::<Vec<_>>(),
+        &rows.keys().map(|key| key.0).collect::<Vec<_>>() as &[&str],
+        &rows.keys().map(|key| key.1).collect::<Vec<_>>(),
+        &rows.values().map(|one| one.reason.as_str()).collect::<Vec<_>>() as &[&str],
+        &rows.values().map(|one| one.origin.clone()).collect::<Vec<_>>(),
+        now
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let acts: Vec<_> = written
+        .into_iter()
+        .map(|row| {
+            let list = (row.list_id != NIL).then_some(ListId(row.list_id));
+            Change::Suppression { address_key: row.address_key, list }
+        })
+        .collect();
+    changes::append(connection, workspace, &acts).await
 }
 
 /// A suppression as it stands.

@@ -1,7 +1,9 @@
 //! Counters of what became of deliveries: a state is what came in minus what went out.
 //!
 //! They are written in the transaction that changes the deliveries, in key order (so that transactions can't deadlock on
-//! them), and one row a node (so that nodes don't queue up behind each other). Not here: opens and clicks (`touches`).
+//! them), and one row a writer (so that nodes, and the committers of one, don't queue up behind each other). The engine's
+//! commonest moves are counted by the statements that make them (`intents`, `settles`). Not here: opens and clicks
+//! (`touches`).
 
 use std::collections::BTreeMap;
 
@@ -13,6 +15,33 @@ use crate::domain::{
     delivery::DeliveryState,
     id::{CampaignId, NodeId, RelayId, WorkspaceId},
 };
+
+/// Who counts: a node, or one of its committers. Each has rows of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Writer {
+    /// The node.
+    pub node: NodeId,
+    /// Which of its committers; 0 for all that seldom write.
+    pub lane: u8,
+}
+
+impl From<NodeId> for Writer {
+    fn from(node: NodeId) -> Self {
+        Self { node, lane: 0 }
+    }
+}
+
+impl Writer {
+    /// What stands in `node_id` of its rows: the node's id for lane 0, else one beside it.
+    pub(super) fn key(self) -> Uuid {
+        Uuid::from_u128(self.node.0.as_u128() ^ u128::from(self.lane))
+    }
+}
+
+/// The minute in which is counted.
+pub(super) fn minute(now: DateTime<Utc>) -> DateTime<Utc> {
+    now.duration_trunc(TimeDelta::minutes(1)).unwrap_or(now)
+}
 
 /// What stands in `from_state` for a delivery that is made.
 const NEW: &str = "new";
@@ -74,12 +103,12 @@ impl Transitions {
         self.sums.is_empty()
     }
 
-    /// Add the sums to the counters. Called last in a transaction: other writers of this node wait for its commit.
+    /// Add the sums to the counters. Called last in a transaction: whoever counts by the same rows waits for its commit.
     pub async fn write(
         &self,
         connection: &mut Connection,
         workspace: WorkspaceId,
-        node: NodeId,
+        writer: impl Into<Writer>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         if self.is_empty() {
@@ -96,8 +125,8 @@ impl Transitions {
              on conflict (workspace_id, campaign_id, minute, provider, relay_id, from_state, to_state, class, node_id)
              do update set n = t.n + excluded.n",
             workspace.0,
-            now.duration_trunc(TimeDelta::minutes(1)).unwrap_or(now),
-            node.0,
+            minute(now),
+            writer.into().key(),
             &self.sums.keys().map(|key| key.campaign).collect::<Vec<_>>(),
             &column(|key| key.provider.clone()),
             &self.sums.keys().map(|key| key.relay).collect::<Vec<_>>(),

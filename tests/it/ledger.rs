@@ -186,7 +186,7 @@ async fn who_lost_the_lease_gets_no_intent_but_what_it_knows_is_still_written() 
     assert_eq!(settle(&one, one.node, &[outcome(&one, &held, &deliveries[0], Outcome::Accepted)]).await, 1);
     assert_eq!(one.checked_states().await, [(State::Queued, 1), (State::Accepted, 1)]);
     let attempts: Vec<(i32, String)> =
-        sqlx::query_as("select n, outcome from attempts").fetch_all(one.database.pool()).await.unwrap();
+        sqlx::query_as("select n, outcome from every_attempt").fetch_all(one.database.pool()).await.unwrap();
     assert_eq!(attempts, [(1, "accepted".into())]);
     assert!(claim(&one, rescuer).await.is_some(), "what was never submitted is there to be claimed");
 }

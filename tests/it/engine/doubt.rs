@@ -23,7 +23,7 @@ async fn a_connection_that_dies_before_the_dot_costs_no_message_and_no_try() {
     engine.stop().await;
     assert_eq!(one.close_books().await, [(State::Accepted, 30)]);
     assert_eq!(peer.accepted().len(), 30);
-    let outcomes: Vec<String> = sqlx::query_scalar("select distinct outcome from attempts order by 1")
+    let outcomes: Vec<String> = sqlx::query_scalar("select distinct outcome from every_attempt order by 1")
         .fetch_all(one.database.pool())
         .await
         .unwrap();

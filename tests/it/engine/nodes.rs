@@ -16,7 +16,7 @@ async fn two_nodes_share_a_campaign_and_send_nothing_twice() {
     let one = StartedCampaign::over(peer.addr(), 1000).await;
     let (first, second) = (Engine::start(&one, quick()), Engine::start(&one, quick()));
     one.until_campaign_is("sent").await;
-    let by_node: Vec<i64> = sqlx::query_scalar("select count(*) from attempts group by node_id")
+    let by_node: Vec<i64> = sqlx::query_scalar("select count(*) from every_attempt group by node_id")
         .fetch_all(one.database.pool())
         .await
         .unwrap();

@@ -233,7 +233,7 @@ impl StartedCampaign {
 
     /// The attempts at a delivery: outcome, phase, code and text.
     pub async fn attempts(&self, delivery: DeliveryId) -> Vec<(String, String, Option<i16>, String)> {
-        sqlx::query_as("select outcome, phase, code, text from attempts where delivery_id = $1 order by n")
+        sqlx::query_as("select outcome, phase, code, text from every_attempt where delivery_id = $1 order by n")
             .bind(delivery.0)
             .fetch_all(self.database.pool())
             .await
