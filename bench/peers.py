@@ -1,6 +1,7 @@
 """What is sent to and compared with: smtp-sink, smtp-source, and a proxy that delays."""
 
 import os
+import queue
 import socket
 import subprocess
 import sys
@@ -95,7 +96,6 @@ class Delay:
                 self._pump(source, sink)
 
     def _pump(self, source, sink):
-        import queue
         line = queue.SimpleQueue()
 
         def read():

@@ -39,10 +39,14 @@ class Bench:
         self.service = Installation(arguments.postrider, arguments.state)
         self.window = 8
         self.sent = {}
-        self.service.start()
-        self.workspace = Workspace(self.service, arguments.bytes)
         self.port = free_port()
-        self.workspace.relay(self.port, arguments.connections)
+        self.workspace = None
+
+    def prepare(self):
+        """Start the service, and make the message as long as it is to be."""
+        self.service.start()
+        self.workspace = Workspace(self.service, self.arguments.bytes)
+        self.workspace.relay(self.port, self.arguments.connections)
         self.workspace.fit(self.port)
 
     def conditions(self, **others):

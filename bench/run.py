@@ -13,7 +13,7 @@ from rows import ROWS, Bench, say
 
 def main():
     parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", choices=[*ROWS, []], help="which; all if none is named")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{', '.join(ROWS)}; all if none is named")
     parser.add_argument("--postrider", required=True, help="the program")
     parser.add_argument("--state", required=True, help="a folder for its state")
     parser.add_argument("--messages", type=int, default=50000, help="of a campaign, where the row doesn't say")
@@ -22,8 +22,12 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--bytes", type=int, default=4096)
     arguments = parser.parse_args()
+    unknown = set(arguments.rows) - set(ROWS)
+    if unknown:
+        parser.error(f"there is no row {', '.join(unknown)}; there are {', '.join(ROWS)}")
     bench = Bench(arguments)
     try:
+        bench.prepare()
         found = []
         for name in arguments.rows or ROWS:
             say(f"{name}: {ROWS[name].__doc__}")

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc::UnboundedSender, watch};
 
-use super::{flight::Flight, gate::Gate, intents::Request, settings::Settings, settler::Entry, signing::Signing};
+use super::{
+    flight::Flight, gate::Gate, group::InFlight, intents::Request, settings::Settings, settler::Entry, signing::Signing,
+};
 use crate::relay::{Attempted, Connector};
 
 /// The shared tools of the workers.
@@ -16,6 +18,7 @@ pub(super) struct Crew {
     pub(super) intents: UnboundedSender<Request>,
     pub(super) settler: UnboundedSender<Entry>,
     pub(super) signing: Signing,
+    pub(super) in_flight: InFlight,
     /// Wakes whoever opens connections.
     pub(super) short_of_hands: Arc<Notify>,
     stage: watch::Sender<Stage>,
@@ -39,6 +42,7 @@ impl Crew {
         gate: Gate,
         intents: UnboundedSender<Request>,
         settler: UnboundedSender<Entry>,
+        in_flight: InFlight,
         short_of_hands: Arc<Notify>,
     ) -> Self {
         Self {
@@ -48,6 +52,7 @@ impl Crew {
             intents,
             settler,
             signing: Signing::new(),
+            in_flight,
             short_of_hands,
             stage: watch::Sender::new(Stage::Running),
         }

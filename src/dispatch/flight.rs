@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use super::{claim::Work, way::Permits};
+use super::{claim::Work, group::Aloft, way::Permits};
 use crate::{
     domain::{
         campaign::OnUnknown,
@@ -31,6 +31,7 @@ pub(super) struct Flight {
     pub(super) written_at: Option<Instant>,
     /// Its place in the doubt window, free again when this is dropped.
     pub(super) _slot: OwnedSemaphorePermit,
+    pub(super) _aloft: Aloft,
 }
 
 /// A message that waits for its turn on the wire.

@@ -23,7 +23,7 @@ use super::{
     expansion::Expansion,
     flight::Policy,
     gate::Gate,
-    group::Group,
+    group::{Group, InFlight},
     held::Held,
     intents,
     keeper::Keeper,
@@ -79,8 +79,10 @@ pub async fn run(context: Context, mut shutdown: watch::Receiver<bool>) {
 
     // What ends last is begun first. The committers end by themselves when nobody can hand in anything any more.
     let mut committers = JoinSet::new();
-    let (to_settler, outcomes) = Group::new(settings.settle_delay);
-    let (to_intents, requests) = Group::new(settings.intent_delay);
+    let in_flight = InFlight::default();
+    let (to_settler, outcomes) = Group::new(in_flight.clone(), settings.settle_delay, |_| 1);
+    let (to_intents, requests) =
+        Group::new(in_flight.clone(), settings.intent_delay, |request: &intents::Request| request.ready.len());
     let (outcomes, requests) = (Arc::new(outcomes), Arc::new(requests));
     let policy = Policy { retry: settings.retry, resend_after: settings.resend_after };
     // Lane 0 counts for all that seldom write.
@@ -96,6 +98,7 @@ pub async fn run(context: Context, mut shutdown: watch::Receiver<bool>) {
         gate.clone(),
         to_intents,
         to_settler,
+        in_flight,
         Arc::clone(&short_of_hands),
     ));
 

@@ -121,8 +121,15 @@ fn prepare(crew: &Crew, lane: &Lane, drawn: Drawn, slot: OwnedSemaphorePermit) -
             let date = work.claimed.first_attempt_at.unwrap_or(begun_at);
             match work.claim.campaign.composer.compose(&work.claimed, date) {
                 Ok((envelope, message)) => {
-                    let flight =
-                        Flight { work, relay: lane.way.relay, begun_at, permits, written_at: None, _slot: slot };
+                    let flight = Flight {
+                        work,
+                        relay: lane.way.relay,
+                        begun_at,
+                        permits,
+                        written_at: None,
+                        _slot: slot,
+                        _aloft: crew.in_flight.enter(),
+                    };
                     return Some(Ready { flight, envelope, message });
                 }
                 Err(failure) => (DeliveryState::Failed, failure.reason, failure.text),
