@@ -28,12 +28,12 @@ create table template_versions (
     check (html is not null or text is not null)
 );
 
--- An IMAP account in which reports arrive. The reader's lease: one reader a mailbox over all nodes.
+-- An IMAP or POP3 account in which reports arrive. The reader's lease: one reader a mailbox over all nodes.
 create table mailboxes (
     workspace_id uuid not null references workspaces (id),
     id uuid not null,
     name text not null check (length(name) between 1 and 200),
-    kind text not null default 'imap' check (kind in ('imap')),
+    kind text not null default 'imap' check (kind in ('imap', 'pop3')),
     host text not null,
     port integer not null check (port between 1 and 65535),
     tls text not null check (tls in ('none', 'starttls', 'implicit')),
@@ -44,8 +44,14 @@ create table mailboxes (
     secret_key_id smallint,
     -- A login outside TLS is refused unless this is said (loopback is always allowed).
     allow_plaintext_auth boolean not null default false,
-    folder text not null default 'INBOX',
+    -- Read one after the other; of no meaning for POP3.
+    folders text[] not null default '{INBOX}' check (cardinality(folders) between 1 and 20),
+    -- What becomes of a message whose report is recorded, and what the words need: move to filed_folder, mark with
+    -- filed_flag, leave, delete so many days later.
+    filing text not null default 'move' check (filing in ('move', 'mark', 'leave', 'delete')),
     filed_folder text not null default 'Postrider',
+    filed_flag text not null default '\Seen',
+    delete_after_days integer not null default 7 check (delete_after_days between 0 and 3650),
     poll_seconds integer not null default 60 check (poll_seconds between 1 and 86400),
     enabled boolean not null default true,
     health text not null default 'untested' check (health in ('untested', 'ok', 'failing')),
@@ -63,7 +69,8 @@ create table mailboxes (
     created_at timestamptz not null,
     updated_at timestamptz not null,
     revision bigint not null default 1,
-    primary key (workspace_id, id)
+    primary key (workspace_id, id),
+    check (kind = 'imap' or filing in ('leave', 'delete'))
 );
 
 -- Where the reader stands in a folder; committed together with the raw report. `folder` is a URL that names the server as
@@ -76,6 +83,24 @@ create table mailbox_cursors (
     last_uid bigint not null,
     updated_at timestamptz not null,
     primary key (workspace_id, mailbox_id, folder),
+    foreign key (workspace_id, mailbox_id) references mailboxes (workspace_id, id) on delete cascade
+);
+
+-- What waits in a POP3 maildrop, where messages have unique ids (RFC 1939 §7) and no numbers that last: ours, given at
+-- first sight in their order. The cursor's last_uid is the highest that was given; is_read is committed with the raw
+-- report. Those that are gone are remembered for a while, for a server that only forgot them for a moment.
+create table maildrop_messages (
+    workspace_id uuid not null,
+    mailbox_id uuid not null,
+    -- As in mailbox_cursors (pop3://user@host:port).
+    folder text not null,
+    -- The first 16 bytes of the unique id's SHA-256.
+    uidl bytea not null check (length(uidl) = 16),
+    uid bigint not null,
+    is_read boolean not null default false,
+    gone_at timestamptz,
+    primary key (workspace_id, mailbox_id, folder, uidl),
+    unique (workspace_id, mailbox_id, folder, uid),
     foreign key (workspace_id, mailbox_id) references mailboxes (workspace_id, id) on delete cascade
 );
 

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154
-# Dovecot of the private mail world: LMTP for delivery, IMAP for reading, and SASL for the relay. Sourced by ../world.
+# Dovecot of the private mail world: LMTP for delivery, IMAP and POP3 for reading, and SASL for the relay. Sourced by ../world.
 #
 # Any user name exists and has the same password; the mailbox is the local part of the address, whatever its domain.
 
@@ -70,7 +70,7 @@ dovecot_services() {
 base_dir = $world/dovecot/run
 state_dir = $world/dovecot/state
 log_path = $world/log/dovecot.log
-protocols = imap lmtp
+protocols = imap pop3 lmtp
 listen = 127.0.0.1
 default_login_user = dovenull
 default_internal_user = dovecot
@@ -90,6 +90,15 @@ service imap-login {
   }
   inet_listener imaps {
     port = $imaps_port
+    ssl = yes
+  }
+}
+service pop3-login {
+  inet_listener pop3 {
+    port = $pop3_port
+  }
+  inet_listener pop3s {
+    port = $pop3s_port
     ssl = yes
   }
 }

@@ -1,17 +1,19 @@
-//! `/v1/mailboxes`: the IMAP accounts in which bounces and complaints arrive.
+//! `/v1/mailboxes`: the IMAP and POP3 accounts in which bounces and complaints arrive.
 //!
-//! Not here: host, login and secret of one (`peer`), trying it (`probes`), reading it (`reports`).
+//! Not here: host, login and secret of one (`peer`), how it is read (`mailbox_terms`), trying it (`probes`), reading it
+//! (`reports`).
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
     call::{Answer, Call},
     endpoint::Endpoint,
+    mailbox_terms::{self, Terms},
     page::Page,
     peer::{self, Edited, Peer},
-    problem::{Fault, Kind, Problem},
-    reader::Reader,
+    problem::{Kind, Problem},
 };
 use crate::{
     domain::id::{MailboxId, SenderDomainId},
@@ -24,8 +26,8 @@ use crate::{
 
 /// Ways to log in, the default first.
 const AUTHS: &[&str] = &["login", "plain", "xoauth2"];
-/// What is read.
-const KINDS: &[&str] = &["imap"];
+/// What is spoken, the default first.
+const KINDS: &[&str] = &["imap", "pop3"];
 
 /// The routes of mailboxes.
 pub fn endpoints() -> Vec<Endpoint> {
@@ -42,15 +44,24 @@ async fn create(call: &Call, connection: &mut Connection) -> Result<Answer, Prob
     let workspace = call.workspace()?;
     let reader = call.reader();
     let name = reader.required_line("name", 1..=200);
-    reader.keep_or_set("kind", reader.word("kind", KINDS));
+    let kind = reader.keep_or_set("kind", reader.word("kind", KINDS)).unwrap_or("imap");
     let edited = peer::read(call, &reader, None, AUTHS);
-    let terms = Terms::read(&reader);
+    let mut mailbox = blank(kind, call.now);
+    let terms = Terms::read(&reader, &mailbox);
     let (name, edited) = reader.finish(|| name.zip(edited))?;
-    let id = MailboxId::new();
-    let mut mailbox = Mailbox {
-        id: id.0,
-        name,
-        kind: "imap".to_owned(),
+    mailbox.name = name;
+    apply(call, &mut mailbox, edited, terms)?;
+    mailboxes::insert(connection, workspace, &mailbox).await?;
+    let id = MailboxId(mailbox.id);
+    Ok(Answer::created(format!("/v1/mailboxes/{id}"), show(&mailbox)).revision(mailbox.revision))
+}
+
+/// A mailbox of this kind with what holds where nothing is said.
+fn blank(kind: &str, now: DateTime<Utc>) -> Mailbox {
+    Mailbox {
+        id: MailboxId::new().0,
+        name: String::new(),
+        kind: kind.to_owned(),
         host: String::new(),
         port: 0,
         tls: String::new(),
@@ -59,8 +70,11 @@ async fn create(call: &Call, connection: &mut Connection) -> Result<Answer, Prob
         secret: None,
         secret_key_id: None,
         allow_plaintext_auth: false,
-        folder: "INBOX".to_owned(),
+        folders: vec!["INBOX".to_owned()],
+        filing: if kind == "imap" { "move" } else { "leave" }.to_owned(),
         filed_folder: "Postrider".to_owned(),
+        filed_flag: "\\Seen".to_owned(),
+        delete_after_days: 7,
         poll_seconds: 60,
         enabled: true,
         health: "untested".to_owned(),
@@ -68,13 +82,10 @@ async fn create(call: &Call, connection: &mut Connection) -> Result<Answer, Prob
         last_error_at: None,
         checked_at: None,
         last_read_at: None,
-        created_at: call.now,
-        updated_at: call.now,
+        created_at: now,
+        updated_at: now,
         revision: 1,
-    };
-    apply(call, &mut mailbox, edited, terms)?;
-    mailboxes::insert(connection, workspace, &mailbox).await?;
-    Ok(Answer::created(format!("/v1/mailboxes/{id}"), show(&mailbox)).revision(mailbox.revision))
+    }
 }
 
 async fn page(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
@@ -100,7 +111,7 @@ async fn edit(call: &Call, connection: &mut Connection) -> Result<Answer, Proble
     let reader = call.reader();
     let name = reader.keep_or_set("name", reader.line("name", 1..=200));
     let edited = peer::read(call, &reader, Some(&peer_of(&mailbox)), AUTHS);
-    let terms = Terms::read(&reader);
+    let terms = Terms::read(&reader, &mailbox);
     let edited = reader.finish(|| edited)?;
     call.check_revision(mailbox.revision)?;
     mailbox.name = name.unwrap_or(mailbox.name);
@@ -122,27 +133,6 @@ async fn delete(call: &Call, connection: &mut Connection) -> Result<Answer, Prob
     Ok(Answer::deleted())
 }
 
-/// How a mailbox is read; none keeps what stands.
-struct Terms {
-    folder: Option<String>,
-    filed_folder: Option<String>,
-    poll_seconds: Option<i32>,
-    enabled: Option<bool>,
-}
-
-impl Terms {
-    fn read(reader: &Reader<'_>) -> Self {
-        let folder = |name| reader.keep_or_set(name, reader.line(name, 1..=200));
-        let poll_seconds = reader.keep_or_set("poll_seconds", reader.integer("poll_seconds", 1..=86_400));
-        Self {
-            folder: folder("folder"),
-            filed_folder: folder("filed_folder"),
-            poll_seconds: poll_seconds.and_then(|seconds| i32::try_from(seconds).ok()),
-            enabled: reader.keep_or_set("enabled", reader.boolean("enabled")),
-        }
-    }
-}
-
 fn apply(call: &Call, mailbox: &mut Mailbox, edited: Edited, terms: Terms) -> Result<(), Problem> {
     if let Some(sealed) = edited.seal(call, &secret_binding("mailboxes", mailbox.id), mailbox.sealed())? {
         mailbox.set_secret(sealed);
@@ -157,18 +147,7 @@ fn apply(call: &Call, mailbox: &mut Mailbox, edited: Edited, terms: Terms) -> Re
     mailbox.auth = peer.auth;
     mailbox.username = peer.username.unwrap_or_default();
     mailbox.allow_plaintext_auth = peer.allow_plaintext_auth;
-    mailbox.poll_seconds = terms.poll_seconds.unwrap_or(mailbox.poll_seconds);
-    mailbox.enabled = terms.enabled.unwrap_or(mailbox.enabled);
-    if let Some(folder) = terms.folder {
-        mailbox.folder = folder;
-    }
-    if let Some(folder) = terms.filed_folder {
-        mailbox.filed_folder = folder;
-    }
-    if mailbox.folder == mailbox.filed_folder {
-        let hint = "read reports are moved away: another folder is needed";
-        return Err(Problem::validation(vec![Fault::at("/filed_folder", "conflict", hint)]));
-    }
+    terms.apply(mailbox);
     Ok(())
 }
 
@@ -185,7 +164,7 @@ fn peer_of(mailbox: &Mailbox) -> Peer {
 }
 
 fn show(mailbox: &Mailbox) -> Value {
-    json!({
+    let mut shown = json!({
         "id": MailboxId(mailbox.id),
         "name": mailbox.name,
         "kind": mailbox.kind,
@@ -196,10 +175,6 @@ fn show(mailbox: &Mailbox) -> Value {
         "username": mailbox.username,
         "has_password": mailbox.secret.is_some(),
         "allow_plaintext_auth": mailbox.allow_plaintext_auth,
-        "folder": mailbox.folder,
-        "filed_folder": mailbox.filed_folder,
-        "poll_seconds": mailbox.poll_seconds,
-        "enabled": mailbox.enabled,
         "health": {
             "status": mailbox.health,
             "last_error": mailbox.last_error,
@@ -209,5 +184,7 @@ fn show(mailbox: &Mailbox) -> Value {
         },
         "created_at": mailbox.created_at,
         "updated_at": mailbox.updated_at,
-    })
+    });
+    mailbox_terms::show(mailbox, &mut shown);
+    shown
 }

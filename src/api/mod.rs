@@ -26,6 +26,7 @@ mod housekeeping;
 mod idempotency;
 mod listener;
 mod lists;
+mod mailbox_terms;
 mod mailboxes;
 mod page;
 mod peer;

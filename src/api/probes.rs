@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     domain::id::{MailboxId, RelayId},
-    mailbox::{self, Auth, Limits, TlsMode},
+    mailbox::{self, Auth, Filing, Limits, TlsMode},
     relay,
     store::{mailboxes, mailboxes::Mailbox, relays, routes, secret_binding},
 };
@@ -139,6 +139,7 @@ fn open_mailbox(call: &Call, row: &Mailbox) -> Result<mailbox::Settings, &'stati
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .ok_or("its password does not open with this installation's keys: send it again")?;
     Ok(mailbox::Settings {
+        kind: mailbox::Kind::parse(&row.kind).ok_or("its kind is not known")?,
         host: row.host.clone(),
         port: u16::try_from(row.port).map_err(|_| "its port is not known")?,
         tls: TlsMode::parse(&row.tls).ok_or("its kind of TLS is not known")?,
@@ -147,8 +148,14 @@ fn open_mailbox(call: &Call, row: &Mailbox) -> Result<mailbox::Settings, &'stati
         username: row.username.clone(),
         secret: SecretString::from(secret),
         allow_plaintext_auth: row.allow_plaintext_auth,
-        folder: row.folder.clone(),
-        filed_folder: row.filed_folder.clone(),
+        folders: row.folders.clone(),
+        filing: Filing::parse(
+            &row.filing,
+            &row.filed_folder,
+            &row.filed_flag,
+            u32::try_from(row.delete_after_days).unwrap_or_default(),
+        )
+        .ok_or("its kind of filing is not known")?,
         limits: Limits { connect: CONNECT_LIMIT, command: COMMAND_LIMIT, ..Limits::default() },
     })
 }

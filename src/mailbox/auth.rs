@@ -1,6 +1,6 @@
-//! The login: LOGIN, AUTHENTICATE PLAIN, AUTHENTICATE XOAUTH2.
+//! The login: LOGIN, AUTHENTICATE PLAIN, AUTHENTICATE XOAUTH2; and what must hold before any secret leaves.
 //!
-//! Not here: where the secret comes from (`store`, `keyring`); renewing an access token.
+//! Not here: POP3's way of saying the same (`pop3`), where the secret comes from (`store`, `keyring`); renewing an access token.
 //!
 //! RFC 3501 §6.2.2 and §6.2.3, RFC 4616 (PLAIN); XOAUTH2 as Google and Microsoft document it.
 
@@ -19,6 +19,17 @@ pub(super) async fn log_in(
     client: Client<Wire>,
     is_private: bool,
 ) -> Result<async_imap::Session<Wire>, Cause> {
+    let (user, secret) = credentials(settings, is_private)?;
+    let outcome = match settings.auth {
+        Auth::Login => client.login(user, secret).await,
+        Auth::Plain => client.authenticate("PLAIN", Once::new(plain(user, secret))).await,
+        Auth::XOAuth2 => client.authenticate("XOAUTH2", Once::new(xoauth2(user, secret))).await,
+    };
+    outcome.map_err(|(error, _client)| Cause::of(error))
+}
+
+/// User and secret, if they may leave at all.
+pub(super) fn credentials(settings: &Settings, is_private: bool) -> Result<(&str, &str), Cause> {
     if !is_private && !settings.allow_plaintext_auth {
         return Err(Cause::PlaintextAuth);
     }
@@ -30,15 +41,17 @@ pub(super) async fn log_in(
     if secret.is_empty() || secret.contains(char::is_control) {
         return Err(Cause::Setting("password"));
     }
-    let outcome = match settings.auth {
-        Auth::Login => client.login(user, secret).await,
-        Auth::Plain => client.authenticate("PLAIN", Once::new(format!("\0{user}\0{secret}"))).await,
-        Auth::XOAuth2 => {
-            let token = format!("user={user}\u{1}auth=Bearer {secret}\u{1}\u{1}");
-            client.authenticate("XOAUTH2", Once::new(token)).await
-        }
-    };
-    outcome.map_err(|(error, _client)| Cause::of(error))
+    Ok((user, secret))
+}
+
+/// The response of PLAIN.
+pub(super) fn plain(user: &str, password: &str) -> String {
+    format!("\0{user}\0{password}")
+}
+
+/// The response of XOAUTH2.
+pub(super) fn xoauth2(user: &str, token: &str) -> String {
+    format!("user={user}\u{1}auth=Bearer {token}\u{1}\u{1}")
 }
 
 /// Answers the first challenge with the credentials and every other with nothing: XOAUTH2 wraps its error into a second
@@ -65,13 +78,14 @@ mod tests {
     use tokio::io::AsyncReadExt;
 
     use super::*;
-    use crate::mailbox::{Limits, TlsMode, guard::Guard};
+    use crate::mailbox::{Filing, Kind, Limits, TlsMode, guard::Guard};
 
     #[tokio::test]
     async fn a_password_leaves_outside_tls_only_on_this_machine_or_when_that_is_said() {
         for (is_private, allow_plaintext_auth) in [(false, false), (true, false), (false, true)] {
             let (stream, mut server) = tokio::io::duplex(1000);
             let settings = Settings {
+                kind: Kind::Imap,
                 host: "imap.example.org".into(),
                 port: 143,
                 tls: TlsMode::None,
@@ -80,8 +94,8 @@ mod tests {
                 username: "u".into(),
                 secret: "secret".into(),
                 allow_plaintext_auth,
-                folder: "INBOX".into(),
-                filed_folder: "Postrider".into(),
+                folders: vec!["INBOX".into()],
+                filing: Filing::Leave,
                 limits: Limits::default(),
             };
             let login = tokio::spawn(async move {

@@ -106,7 +106,8 @@ pub(super) async fn log_in(settings: &Settings, greeted: Greeted) -> Result<Sess
     Ok(session)
 }
 
-async fn protect(
+/// The handshake, in its time.
+pub(super) async fn protect(
     settings: &Settings,
     stream: Box<dyn Transport>,
 ) -> Result<(Box<dyn Transport>, TlsInfo), MailboxError> {

@@ -88,12 +88,15 @@ pub enum Cause {
     /// Credentials would leave outside TLS.
     #[error("the login was not sent because the session is not encrypted; use TLS, or set allow_plaintext_auth")]
     PlaintextAuth,
-    /// The server answered NO or BAD: its words.
+    /// The server answered NO, BAD or -ERR: its words.
     #[error("the server refused: {0}")]
     Refused(String),
-    /// The server doesn't speak IMAP, or sends what wasn't asked for.
+    /// The server doesn't speak the language, or sends what wasn't asked for.
     #[error("the server broke the protocol: {0}")]
     Protocol(String),
+    /// The connection was cut because a message had more bytes than were told.
+    #[error("the session was ended because a message is larger than the server told")]
+    Spent,
     /// The folder has no UIDVALIDITY, so that nothing in it can be remembered.
     #[error("the folder has no UIDVALIDITY, so its messages can't be told apart from one session to the next")]
     NoUidValidity,

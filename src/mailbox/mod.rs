@@ -1,4 +1,5 @@
-//! The IMAP session: connect, TLS, login, list, fetch, file away, wait for more. The only place where the IMAP crate is used.
+//! The sessions with a mailbox: IMAP (connect, TLS, login, list, fetch, file away, wait for more) and POP3 (`pop3`). The only
+//! place where the IMAP crate is used.
 //!
 //! A tenant names the server, so everything that it sends is a stranger's: lines and literals are held to limits before
 //! the crate parses them (`guard`), every await has a time limit, sizes are asked for before bodies and bodies are
@@ -19,6 +20,7 @@ mod guard;
 mod idle;
 mod line;
 mod name;
+mod pop3;
 mod probe;
 mod session;
 mod settings;
@@ -27,6 +29,7 @@ pub use error::{Cause, MailboxError, Stage};
 pub use fetch::{Listed, Message};
 pub use folder::Folder;
 pub use idle::Woken;
+pub use pop3::{Maildrop, Waiting};
 pub use probe::{Probe, Step, probe};
 pub use session::Session;
-pub use settings::{Auth, Limits, Settings, TlsMode};
+pub use settings::{Auth, Filing, Kind, Limits, Settings, TlsMode};

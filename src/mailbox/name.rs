@@ -19,6 +19,13 @@ pub(super) fn quote(name: &str) -> Option<String> {
     Some(quote_text(&encode_utf7(name)))
 }
 
+/// Whether this is a flag that may be set on a message, or a keyword.
+pub(super) fn is_flag(text: &str) -> bool {
+    let is_system = ["\\Seen", "\\Flagged", "\\Answered"].iter().any(|flag| flag.eq_ignore_ascii_case(text));
+    let is_keyword = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'$' | b'_' | b'-' | b'.');
+    is_system || ((1..=64).contains(&text.len()) && text.bytes().all(is_keyword))
+}
+
 /// Any text without line ends as a quoted string.
 pub(super) fn quote_text(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
@@ -94,6 +101,16 @@ mod tests {
         }
         for name in ["", "a\r\nA2 DELETE x", "a\0", &"x".repeat(501)] {
             assert_eq!(quote(name), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_flag_can_not_end_the_command_or_delete() {
+        for flag in ["\\Seen", "\\flagged", "Postrider", "$Read-1"] {
+            assert!(is_flag(flag), "{flag}");
+        }
+        for flag in ["", "\\Deleted", "\\", "a b", "a)", "a\r\nA1 DELETE x", &"x".repeat(65)] {
+            assert!(!is_flag(flag), "{flag:?}");
         }
     }
 

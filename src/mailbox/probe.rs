@@ -8,12 +8,13 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    connect::{Greeted, dial, greet, log_in, look_up},
+    connect::{dial, greet, log_in, look_up},
     error::{MailboxError, Stage},
+    pop3::Maildrop,
     session::Session,
-    settings::{Settings, TlsMode},
+    settings::{Filing, Kind, Settings, TlsMode},
 };
-use crate::network::NetworkPolicy;
+use crate::network::{NetworkPolicy, TlsInfo};
 
 /// One step of a probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,14 +40,18 @@ pub struct Probe {
     pub steps: Vec<Step>,
 }
 
-/// Connect, log in, open the folder, look for the one that read messages go to. Takes no longer than the limits of the
+/// Connect, log in, open the folders, look for the one that read messages go to. Takes no longer than the limits of the
 /// settings allow for each step.
 pub async fn probe(settings: &Settings, policy: &NetworkPolicy) -> Probe {
     let mut log = Log { tls: settings.tls, began: Instant::now(), steps: Vec::new() };
     let ok = take_steps(settings, policy, &mut log).await.is_some();
     let last = log.steps.last().map_or("", |step| step.detail.as_str());
     let summary = if ok {
-        format!("{} can be read at {}:{} as {}", settings.folder, settings.host, settings.port, settings.username)
+        let what = match settings.kind {
+            Kind::Imap => settings.folders.join(", "),
+            Kind::Pop3 => "the maildrop".to_owned(),
+        };
+        format!("{what} can be read at {}:{} as {}", settings.host, settings.port, settings.username)
     } else {
         last.to_owned()
     };
@@ -61,7 +66,14 @@ async fn take_steps(settings: &Settings, policy: &NetworkPolicy, log: &mut Log) 
     })?;
     let (stream, peer) =
         log.note("connect", dial(settings, &addresses).await, |(_, peer)| format!("{peer} answers"))?;
-    let greeted = log.note_greeting(greet(settings, stream, peer).await)?;
+    if settings.kind == Kind::Pop3 {
+        let greeted = Maildrop::greet(settings, stream, peer).await;
+        log.note_greeting(&greeted, |greeted| (&greeted.greeting, greeted.tls.as_ref(), greeted.tls_time));
+        return look_into_maildrop(settings, greeted.ok()?, log).await;
+    }
+    let greeted = greet(settings, stream, peer).await;
+    log.note_greeting(&greeted, |greeted| (&greeted.greeting, greeted.tls.as_ref(), greeted.tls_time));
+    let greeted = greeted.ok()?;
     let mut session = log.note("auth", log_in(settings, greeted).await, |session| {
         let filing =
             if session.can_move { "moves messages" } else { "has no MOVE, so messages are copied and deleted" };
@@ -75,21 +87,30 @@ async fn take_steps(settings: &Settings, policy: &NetworkPolicy, log: &mut Log) 
 }
 
 async fn look_into_folders(settings: &Settings, session: &mut Session, log: &mut Log) -> Option<()> {
-    let folder = log.note("folder", session.select(&settings.folder).await, |folder| {
-        format!("{} holds {} messages", settings.folder, folder.n_messages)
-    })?;
-    if folder.is_read_only {
-        let detail = format!("{} can only be read, so read reports can't be moved away", settings.folder);
-        log.push("folder", false, detail, Duration::ZERO);
-        return None;
-    }
-    let filed = match session.examine(&settings.filed_folder).await {
-        Err(error) if error.is_refusal() => {
-            Ok(format!("{} is not there yet: it is made with the first report", settings.filed_folder))
+    for name in &settings.folders {
+        let folder = log.note("folder", session.select(name).await, |folder| {
+            format!("{name} holds {} messages", folder.n_messages)
+        })?;
+        if folder.is_read_only && settings.filing != Filing::Leave {
+            let detail = format!("{name} can only be read, so read reports can't be moved away, marked or deleted");
+            log.push("folder", false, detail, Duration::ZERO);
+            return None;
         }
-        other => other.map(|filed| format!("{} holds {} messages", settings.filed_folder, filed.n_messages)),
+    }
+    let Filing::Move { folder } = &settings.filing else { return Some(()) };
+    let filed = match session.examine(folder).await {
+        Err(error) if error.is_refusal() => Ok(format!("{folder} is not there yet: it is made with the first report")),
+        other => other.map(|filed| format!("{folder} holds {} messages", filed.n_messages)),
     };
     log.note("folder", filed, Clone::clone).map(|_| ())
+}
+
+async fn look_into_maildrop(settings: &Settings, greeted: super::pop3::Greeted, log: &mut Log) -> Option<()> {
+    let outcome = Maildrop::log_in(settings, greeted).await;
+    let mut maildrop = log.note("auth", outcome, |_| format!("logged in as {}", settings.username))?;
+    let listed = maildrop.list().await;
+    maildrop.close().await;
+    log.note("folder", listed, |waiting| format!("the maildrop holds {} messages", waiting.len())).map(drop)
 }
 
 /// The steps so far, and when the one under way began.
@@ -127,21 +148,27 @@ impl Log {
     }
 
     /// Greeting and TLS, in the order in which they came.
-    fn note_greeting(&mut self, outcome: Result<Greeted, MailboxError>) -> Option<Greeted> {
-        let greeted = match outcome {
-            Err(error) => return self.note("greeting", Err(error), |_| String::new()),
-            Ok(greeted) => greeted,
-        };
-        let took = self.began.elapsed().saturating_sub(greeted.tls_time);
+    fn note_greeting<T>(
+        &mut self,
+        outcome: &Result<T, MailboxError>,
+        look: impl FnOnce(&T) -> (&String, Option<&TlsInfo>, Duration),
+    ) {
+        let took = self.began.elapsed();
         self.began = Instant::now();
-        if let Some(tls) = greeted.tls.as_ref().filter(|_| self.tls == TlsMode::Implicit) {
-            self.push(self.tls_step(), true, tls.to_string(), greeted.tls_time);
+        let (greeting, tls, tls_time) = match outcome {
+            Err(error) => {
+                let step = if error.stage == Stage::Tls { self.tls_step() } else { "greeting" };
+                return self.push(step, false, error.to_string(), took);
+            }
+            Ok(greeted) => look(greeted),
+        };
+        if let Some(tls) = tls.filter(|_| self.tls == TlsMode::Implicit) {
+            self.push(self.tls_step(), true, tls.to_string(), tls_time);
         }
-        self.push("greeting", true, greeted.greeting.clone(), took);
-        if let Some(tls) = greeted.tls.as_ref().filter(|_| self.tls == TlsMode::StartTls) {
-            self.push(self.tls_step(), true, tls.to_string(), greeted.tls_time);
+        self.push("greeting", true, greeting.clone(), took.saturating_sub(tls_time));
+        if let Some(tls) = tls.filter(|_| self.tls == TlsMode::StartTls) {
+            self.push(self.tls_step(), true, tls.to_string(), tls_time);
         }
-        Some(greeted)
     }
 
     fn tls_step(&self) -> &'static str {

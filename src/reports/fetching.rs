@@ -13,13 +13,15 @@ use super::{
     context::Context,
     error::ReportsError,
     fate::{Decision, Fate},
+    server::Server,
 };
 use crate::{
     domain::id::{MailboxId, WorkspaceId},
-    mailbox::{Folder, Listed, MailboxError, Message, Session},
+    mailbox::{Cause, Folder, Listed, MailboxError, Message},
     store::{
         self, StoreError,
         mailbox_reads::{self, Cursor},
+        maildrops,
         reports::{self, Found, Place},
     },
 };
@@ -35,12 +37,19 @@ pub(super) struct Source<'a> {
     pub(super) mailbox: MailboxId,
     /// The folder and its server.
     pub(super) folder_url: &'a str,
+    /// The same of all that are read.
+    pub(super) folder_urls: &'a [String],
     pub(super) folder: Folder,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn place(&self) -> Place<'a> {
-        Place { mailbox: self.mailbox, folder: self.folder_url, uidvalidity: self.folder.uidvalidity }
+        Place {
+            mailbox: self.mailbox,
+            folder: self.folder_url,
+            folders: self.folder_urls,
+            uidvalidity: self.folder.uidvalidity,
+        }
     }
 }
 
@@ -56,6 +65,11 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
+    /// These are to be fetched: a maildrop is listed once a session, when it is opened.
+    pub(super) fn begin(&mut self, listed: Vec<Listed>) {
+        self.backlog = listed.into();
+    }
+
     /// Forget what was listed: the session is over, or UIDs mean something else now.
     pub(super) fn reset(&mut self) {
         self.backlog.clear();
@@ -65,12 +79,14 @@ impl Fetcher {
     pub(super) async fn step(
         &mut self,
         source: Source<'_>,
-        session: &mut Session,
+        server: &mut Server,
         now: DateTime<Utc>,
     ) -> Result<Option<usize>, ReportsError> {
         if self.backlog.is_empty() {
-            let above = last_uid(source).await?;
-            self.backlog = session.list(&source.folder, above).await?.into();
+            if let Server::Imap(session) = server {
+                let above = last_uid(source).await?;
+                self.backlog = session.list(&source.folder, above).await?.into();
+            }
             if self.backlog.is_empty() {
                 self.n_failures.clear();
                 self.is_careful = false;
@@ -80,7 +96,7 @@ impl Fetcher {
         let group = self.next_group(source.context);
         let (mut fates, mut wanted) = sort_by_size(source.context, &group);
         if !self.is_careful {
-            match session.fetch(&wanted).await {
+            match server.fetch(&wanted).await {
                 Ok(messages) => take(&mut fates, messages, source.context),
                 Err(error) => {
                     self.is_careful = true;
@@ -94,12 +110,12 @@ impl Fetcher {
         let mut fault = None;
         if !wanted.is_empty() {
             wanted.sort_by_key(|uid| (self.n_failures.get(uid).copied().unwrap_or(0), *uid));
-            fault = fetch_apart(session, &wanted, &mut fates, source.context).await.err().map(ReportsError::from);
+            fault = fetch_apart(server, &wanted, &mut fates, source.context).await.err().map(ReportsError::from);
         }
         for (uid, _) in fates.iter().filter(|(_, fate)| matches!(fate, Fate::Withheld(_))) {
             *self.n_failures.entry(*uid).or_default() += 1;
         }
-        let (n_written, withheld) = self.commit(source, &group, fates, now).await?;
+        let (n_written, withheld) = self.commit(source, matches!(server, Server::Pop3(_)), &group, fates, now).await?;
         let fault = fault.or(withheld);
         self.is_careful = fault.is_some();
         fault.map_or(Ok(Some(n_written)), Err)
@@ -125,18 +141,23 @@ impl Fetcher {
     async fn commit(
         &mut self,
         source: Source<'_>,
+        is_maildrop: bool,
         group: &[Listed],
         mut fates: BTreeMap<u32, Fate>,
         now: DateTime<Utc>,
     ) -> Result<(usize, Option<ReportsError>), ReportsError> {
         let others_come_through = fates.values().any(|fate| matches!(fate, Fate::Fetched(_)));
-        let (mut rows, mut passed, mut is_open, mut withheld) = (Vec::new(), None, false, None);
+        let (mut rows, mut decided, mut passed, mut is_open, mut withheld) =
+            (Vec::new(), Vec::new(), None, false, None);
         for listed in group {
             let n_failures = self.n_failures.get(&listed.uid).copied().unwrap_or(0);
             let enough = others_come_through && n_failures >= source.context.settings.max_tries;
             match fates.remove(&listed.uid).map(|fate| fate.decide(*listed, enough, source.context)) {
-                Some(Decision::Row(row)) => rows.push(row),
-                Some(Decision::Pass) => {}
+                Some(Decision::Row(row)) => {
+                    decided.push(listed.uid);
+                    rows.push(row);
+                }
+                Some(Decision::Pass) => decided.push(listed.uid),
                 Some(Decision::TryAgain(words)) => {
                     withheld.get_or_insert(ReportsError::Withheld { uid: listed.uid, words });
                     is_open = true;
@@ -148,7 +169,8 @@ impl Fetcher {
                 passed = Some(listed.uid);
             }
         }
-        let n_written = write(source, rows, passed, now).await?;
+        let progress = if is_maildrop { Progress::Read(decided) } else { Progress::Passed(passed) };
+        let n_written = write(source, rows, progress, now).await?;
         if let Some(passed) = passed {
             self.backlog.retain(|listed| listed.uid > passed);
             self.n_failures.retain(|uid, _| *uid > passed);
@@ -160,10 +182,18 @@ impl Fetcher {
     }
 }
 
+/// How far it has come.
+enum Progress {
+    /// In a folder: everything up to this UID.
+    Passed(Option<u32>),
+    /// In a maildrop: these.
+    Read(Vec<u32>),
+}
+
 async fn write(
     source: Source<'_>,
     rows: Vec<Found>,
-    passed: Option<u32>,
+    progress: Progress,
     now: DateTime<Utc>,
 ) -> Result<usize, StoreError> {
     for row in &rows {
@@ -174,10 +204,16 @@ async fn write(
     }
     let mut transaction = source.context.store.begin().await?;
     let n_written = reports::insert(&mut transaction, source.workspace, source.place(), rows, now).await?;
-    if let Some(last_uid) = passed {
-        let to = Cursor { uidvalidity: source.folder.uidvalidity, last_uid };
-        let (workspace, folder) = (source.workspace, source.folder_url);
-        mailbox_reads::advance(&mut transaction, workspace, source.mailbox, folder, to, now).await?;
+    let (workspace, folder) = (source.workspace, source.folder_url);
+    match progress {
+        Progress::Passed(None) => {}
+        Progress::Passed(Some(last_uid)) => {
+            let to = Cursor { uidvalidity: source.folder.uidvalidity, last_uid };
+            mailbox_reads::advance(&mut transaction, workspace, source.mailbox, folder, to, now).await?;
+        }
+        Progress::Read(uids) => {
+            maildrops::set_read(&mut transaction, workspace, source.mailbox, folder, &uids).await?;
+        }
     }
     store::commit(transaction).await?;
     Ok(n_written)
@@ -213,13 +249,13 @@ fn take(fates: &mut BTreeMap<u32, Fate>, messages: Vec<Message>, context: &Conte
 
 /// One by one. An error means that the session is over; what it was about has its fate, what came behind has none.
 async fn fetch_apart(
-    session: &mut Session,
+    server: &mut Server,
     wanted: &[u32],
     fates: &mut BTreeMap<u32, Fate>,
     context: &Context,
 ) -> Result<(), MailboxError> {
     for uid in wanted {
-        let words = match session.fetch(&[*uid]).await {
+        let words = match server.fetch(&[*uid]).await {
             Ok(messages) if !messages.is_empty() => {
                 take(fates, messages, context);
                 continue;
@@ -227,11 +263,14 @@ async fn fetch_apart(
             Ok(_) => "it sent nothing".to_owned(),
             Err(error) if error.is_refusal() => error.to_string(),
             Err(error) => {
-                fates.insert(*uid, Fate::Withheld(error.to_string()));
+                // What was before it ended the session.
+                if !matches!(error.cause, Cause::Spent) {
+                    fates.insert(*uid, Fate::Withheld(error.to_string()));
+                }
                 return Err(error);
             }
         };
-        let is_there = session.holds(*uid).await?;
+        let is_there = server.holds(*uid).await?;
         fates.insert(*uid, if is_there { Fate::Withheld(words) } else { Fate::Gone });
     }
     Ok(())

@@ -6,7 +6,7 @@
 //! on the server only after that. A mailbox that fails is tried again, later each time; a message that can't be read is
 //! set aside after a few tries, and the reader goes on.
 //!
-//! Not here: the IMAP session (`mailbox`), reading a message (`mail::report`), judging it (`domain::bounce`), the rows
+//! Not here: the sessions in IMAP and POP3 (`mailbox`), reading a message (`mail::report`), judging it (`domain::bounce`), the rows
 //! (`store`), the HTTP interface (`api`).
 
 mod attribution;
@@ -14,10 +14,13 @@ mod context;
 mod error;
 mod fate;
 mod fetching;
+mod filing;
 mod judgement;
+mod opening;
 mod reader;
 mod recording;
 mod run;
+mod server;
 mod settings;
 mod waiting;
 

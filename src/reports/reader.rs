@@ -12,12 +12,15 @@ use super::{
     context::Context,
     error::ReportsError,
     fetching::{Fetcher, Source},
+    filing::file,
+    opening::Spot,
     recording::Recorder,
+    server::Server,
     settings,
 };
 use crate::{
-    domain::id::{MailboxId, ReportId, WorkspaceId},
-    mailbox::{Folder, Session},
+    domain::id::{MailboxId, WorkspaceId},
+    mailbox::{Folder, MailboxError},
     store::{
         StoreError,
         mailbox_reads::{self, LeasedMailbox},
@@ -29,8 +32,6 @@ use crate::{
 pub(super) const LEASE_SECONDS: f64 = 30.0;
 /// The first wait after a failure, in seconds; each further failure doubles it.
 const FIRST_BACKOFF_SECONDS: u64 = 2;
-/// Messages moved on the server in one step.
-const N_FILED_MAX: i64 = 500;
 
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub enum Step {
     Recorded(usize),
     /// So many new messages were fetched and committed.
     Fetched(usize),
-    /// So many messages were moved away on the server.
+    /// So many messages were moved away, marked or deleted on the server, as the mailbox says.
     Filed(usize),
     /// There was nothing left to do: the round is over.
     Idle,
@@ -54,15 +55,21 @@ pub struct Reader {
     /// Holds the lease; each reader has its own.
     pub(super) holder: Uuid,
     pub(super) row: LeasedMailbox,
-    /// The folder and its server: what cursor and reports are kept under, so that those of another are not mistaken.
-    folder_url: String,
-    pub(super) session: Option<Session>,
+    /// The folders that are read.
+    pub(super) spots: Vec<Spot>,
+    urls: Vec<String>,
+    pub(super) session: Option<Server>,
+    /// Folders that this round is done with.
+    n_done: usize,
     /// The folder as it was opened in this round.
     folder: Option<Folder>,
+    /// The first folder as it was opened last.
+    pub(super) first: Option<Folder>,
     /// The folder was read to its end in this round.
     is_read: bool,
+    /// A folder of several that could not be opened in this round.
+    fault: Option<MailboxError>,
     recorder: Recorder,
-    fetcher: Fetcher,
 }
 
 impl Reader {
@@ -79,18 +86,25 @@ impl Reader {
         let mut connection = context.store.acquire().await?;
         let leased = mailbox_reads::lease(&mut connection, workspace, mailbox, holder, LEASE_SECONDS).await?;
         drop(connection);
-        Ok(leased.map(|row| Self {
-            folder_url: format!("imap://{}@{}:{}/{}", row.username, row.host, row.port, row.folder),
+        let Some(row) = leased else { return Ok(None) };
+        let folders = settings::folders(&row)?;
+        let urls = folders.iter().map(|(_, url)| url.clone()).collect();
+        let spots = folders.into_iter().map(|(name, url)| Spot { name, url, fetcher: Fetcher::default() }).collect();
+        Ok(Some(Self {
+            spots,
+            urls,
             context,
             workspace,
             mailbox,
             holder,
             row,
             session: None,
+            n_done: 0,
             folder: None,
+            first: None,
             is_read: false,
+            fault: None,
             recorder: Recorder::default(),
-            fetcher: Fetcher::default(),
         }))
     }
 
@@ -103,6 +117,10 @@ impl Reader {
         match self.try_step(now).await {
             Ok(Step::Idle) => {
                 self.end_round();
+                if matches!(self.session, Some(Server::Pop3(_))) {
+                    // It sees nothing that arrives, and locks others out.
+                    self.rest().await;
+                }
                 self.succeed(now).await?;
                 Ok(Step::Idle)
             }
@@ -120,44 +138,77 @@ impl Reader {
         if let Some(n_reports) = self.recorder.step(&context, self.workspace, self.mailbox, now).await? {
             return Ok(Step::Recorded(n_reports));
         }
-        let mut session = match self.session.take() {
-            Some(session) => session,
-            None => Session::open(&settings::open(&context, self.mailbox, &self.row)?, &context.policy).await?,
+        if self.n_done == self.spots.len() && self.fault.is_none() {
+            return Ok(Step::Idle);
+        }
+        let server = match self.session.take() {
+            Some(server) => server,
+            None => Server::open(&settings::open(&context, self.mailbox, &self.row)?, &context.policy).await?,
         };
-        let step = self.work(&mut session, now).await?;
         // After an error the session is not trusted with another command.
-        self.session = Some(session);
+        let (step, server) = self.work(server, now).await?;
+        self.session = server;
         Ok(step)
     }
 
-    async fn work(&mut self, session: &mut Session, now: DateTime<Utc>) -> Result<Step, ReportsError> {
-        let folder = match self.folder {
-            Some(folder) => folder,
-            None => *self.folder.insert(session.select(&self.row.folder).await?),
-        };
-        let source = Source {
-            context: &self.context,
-            workspace: self.workspace,
-            mailbox: self.mailbox,
-            folder_url: &self.folder_url,
-            folder,
-        };
-        if !self.is_read {
-            if let Some(n_reports) = self.fetcher.step(source, session, now).await? {
-                return Ok(Step::Fetched(n_reports));
+    /// One folder after the other. Answers the session too, if it goes on.
+    async fn work(&mut self, mut server: Server, now: DateTime<Utc>) -> Result<(Step, Option<Server>), ReportsError> {
+        let (context, n_spots) = (&*self.context, self.spots.len());
+        while let Some(spot) = self.spots.get_mut(self.n_done) {
+            let folder = match self.folder {
+                Some(folder) => folder,
+                None => match spot.open(context, (self.workspace, self.mailbox), &mut server, now).await {
+                    Ok(folder) => *self.folder.insert(folder),
+                    // The other folders are read all the same.
+                    Err(ReportsError::Mailbox(refused)) if refused.is_refusal() && n_spots > 1 => {
+                        self.fault.get_or_insert(refused);
+                        self.n_done += 1;
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                },
+            };
+            if self.n_done == 0 {
+                self.first = Some(folder);
             }
-            self.is_read = true;
-            let mut connection = self.context.store.acquire().await?;
-            reports::give_up_filing_elsewhere(&mut connection, self.workspace, source.place(), now).await?;
+            let source = Source {
+                context,
+                workspace: self.workspace,
+                mailbox: self.mailbox,
+                folder_url: &spot.url,
+                folder_urls: &self.urls,
+                folder,
+            };
+            if !self.is_read {
+                if let Some(n_reports) = spot.fetcher.step(source, &mut server, now).await? {
+                    return Ok((Step::Fetched(n_reports), Some(server)));
+                }
+                self.is_read = true;
+                let mut connection = context.store.acquire().await?;
+                reports::give_up_filing_elsewhere(&mut connection, self.workspace, source.place(), now).await?;
+            }
+            let filing = settings::filing(&self.row)?;
+            let (n_reports, left) = file(source, &filing, &self.row.folders, server, now).await?;
+            let goes_on = left.is_some();
+            if n_reports == 0 || !goes_on {
+                (self.n_done, self.folder, self.is_read) = (self.n_done + 1, None, false);
+            }
+            match left {
+                Some(left) if n_reports == 0 => server = left,
+                left => return Ok((Step::Filed(n_reports), left)),
+            }
         }
-        let n_reports = file(source, &self.row, session, now).await?;
-        Ok(if n_reports == 0 { Step::Idle } else { Step::Filed(n_reports) })
+        match self.fault.take() {
+            Some(fault) => Err(fault.into()),
+            None => Ok((Step::Idle, Some(server))),
+        }
     }
 
     fn end_round(&mut self) {
-        self.folder = None;
-        self.is_read = false;
-        self.fetcher.reset();
+        (self.n_done, self.folder, self.is_read, self.fault) = (0, None, false, None);
+        for spot in &mut self.spots {
+            spot.fetcher.reset();
+        }
     }
 
     async fn succeed(&mut self, now: DateTime<Utc>) -> Result<(), ReportsError> {
@@ -224,34 +275,6 @@ impl Reader {
         let mut connection = self.context.store.acquire().await?;
         mailbox_reads::release(&mut connection, self.workspace, self.mailbox, self.holder).await
     }
-}
-
-/// Move some of what is done with out of the folder. Answers how many.
-async fn file(
-    source: Source<'_>,
-    row: &LeasedMailbox,
-    session: &mut Session,
-    now: DateTime<Utc>,
-) -> Result<usize, ReportsError> {
-    let context = source.context;
-    let mut connection = context.store.acquire().await?;
-    let unfiled = reports::unfiled(&mut connection, source.workspace, source.place(), N_FILED_MAX).await?;
-    drop(connection);
-    if unfiled.is_empty() {
-        return Ok(0);
-    }
-    let (ids, uids): (Vec<ReportId>, Vec<u32>) = unfiled.into_iter().unzip();
-    // Moved to where it stands, a message would be new again, for ever.
-    if !is_same_folder(&row.filed_folder, &row.folder) {
-        session.file(&uids, &row.filed_folder).await?;
-    }
-    let mut connection = context.store.acquire().await?;
-    reports::filed(&mut connection, source.workspace, &ids, now).await?;
-    Ok(ids.len())
-}
-
-fn is_same_folder(a: &str, b: &str) -> bool {
-    a == b || (a.eq_ignore_ascii_case("INBOX") && b.eq_ignore_ascii_case("INBOX"))
 }
 
 /// How often a lease is renewed.

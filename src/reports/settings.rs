@@ -6,7 +6,7 @@ use super::{context::Context, error::ReportsError};
 use crate::{
     domain::id::MailboxId,
     keyring::KeyringError,
-    mailbox::{Auth, Settings, TlsMode},
+    mailbox::{Auth, Filing, Kind, Settings, TlsMode},
     store::{StoreError, mailbox_reads::LeasedMailbox, secret_binding},
 };
 
@@ -16,6 +16,7 @@ pub(super) fn open(context: &Context, mailbox: MailboxId, row: &LeasedMailbox) -
     let secret = context.keyring.open(&secret_binding("mailboxes", mailbox), sealed)?;
     let secret = String::from_utf8(secret).map_err(|_| KeyringError::Sealed)?;
     Ok(Settings {
+        kind: kind(row)?,
         host: row.host.clone(),
         port: row.port,
         tls: TlsMode::parse(&row.tls).ok_or(StoreError::Corrupt("mailboxes.tls"))?,
@@ -24,8 +25,28 @@ pub(super) fn open(context: &Context, mailbox: MailboxId, row: &LeasedMailbox) -
         username: row.username.clone(),
         secret: SecretString::from(secret),
         allow_plaintext_auth: row.allow_plaintext_auth,
-        folder: row.folder.clone(),
-        filed_folder: row.filed_folder.clone(),
+        folders: row.folders.clone(),
+        filing: filing(row)?,
         limits: context.limits(),
+    })
+}
+
+/// What is spoken.
+pub(super) fn kind(row: &LeasedMailbox) -> Result<Kind, StoreError> {
+    Kind::parse(&row.kind).ok_or(StoreError::Corrupt("mailboxes.kind"))
+}
+
+/// What becomes of a message that was read.
+pub(super) fn filing(row: &LeasedMailbox) -> Result<Filing, StoreError> {
+    let filing = Filing::parse(&row.filing, &row.filed_folder, &row.filed_flag, row.delete_after_days);
+    filing.ok_or(StoreError::Corrupt("mailboxes.filing"))
+}
+
+/// The name and the URL of every folder that is read.
+pub(super) fn folders(row: &LeasedMailbox) -> Result<Vec<(String, String)>, StoreError> {
+    let at = format!("{}@{}:{}", row.username, row.host, row.port);
+    Ok(match kind(row)? {
+        Kind::Imap => row.folders.iter().map(|name| (name.clone(), format!("imap://{at}/{name}"))).collect(),
+        Kind::Pop3 => vec![(String::new(), format!("pop3://{at}"))],
     })
 }

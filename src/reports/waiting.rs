@@ -10,8 +10,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::reader::Reader;
-use crate::mailbox::{Session, Woken};
+use super::{reader::Reader, server::Server};
+use crate::mailbox::{Folder, MailboxError, Session, Woken};
 
 /// Between the end of a round and the next at least, however much a server has to tell.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -26,7 +26,8 @@ impl Reader {
         let wait = self.wait().to_std().unwrap_or(SHORTEST);
         let due = Instant::now() + wait;
         if self.row.n_failures == 0
-            && let Some(session) = self.session.take_if(|session| session.can_idle())
+            && let Some(Server::Imap(session)) =
+                self.session.take_if(|server| matches!(server, Server::Imap(session) if session.can_idle()))
             && self.idle(session, due, wanted).await
         {
             return;
@@ -41,8 +42,21 @@ impl Reader {
     }
 
     /// Whether the next round is to begin at once. A session that failed is gone, and the round has a new one.
-    async fn idle(&mut self, mut session: Session, due: Instant, wanted: &Notify) -> bool {
+    async fn idle(&mut self, mut session: Box<Session>, due: Instant, wanted: &Notify) -> bool {
         let began = Instant::now();
+        let first = match self.spots.as_slice() {
+            [first, _, ..] => self.first.map(|was| (first.name.as_str(), was)),
+            _ => None,
+        };
+        match watch_first(&mut session, first).await {
+            Ok(false) => {}
+            Ok(true) => {
+                sleep_until(began + SHORTEST).await;
+                self.session = Some(Server::Imap(session));
+                return true;
+            }
+            Err(error) => return error.is_refusal() && self.put_back(session),
+        }
         loop {
             let left = due.saturating_duration_since(Instant::now());
             let outcome = session.idle(left, wanted.notified()).await;
@@ -52,7 +66,7 @@ impl Reader {
                     if woken == Woken::News {
                         sleep_until(began + SHORTEST).await;
                     }
-                    self.session = Some(session);
+                    self.session = Some(Server::Imap(session));
                     return woken != Woken::Refused;
                 }
                 Err(error) => {
@@ -63,4 +77,18 @@ impl Reader {
             }
         }
     }
+
+    /// Keep the session, and wait by the clock.
+    fn put_back(&mut self, session: Box<Session>) -> bool {
+        self.session = Some(Server::Imap(session));
+        false
+    }
+}
+
+/// With several folders it is the first that is watched, and another that is open. Answers whether something arrived in it
+/// since it was read.
+async fn watch_first(session: &mut Session, first: Option<(&str, Folder)>) -> Result<bool, MailboxError> {
+    let Some((name, was)) = first else { return Ok(false) };
+    let is = session.select(name).await?;
+    Ok((is.uidvalidity, is.uid_next) != (was.uidvalidity, was.uid_next))
 }

@@ -18,6 +18,8 @@ use crate::{
 pub struct LeasedMailbox {
     /// What people call it.
     pub name: String,
+    /// `imap` or `pop3`.
+    pub kind: String,
     /// Host of the server.
     pub host: String,
     /// Its port.
@@ -32,10 +34,16 @@ pub struct LeasedMailbox {
     pub secret: Option<Sealed>,
     /// Log in outside TLS also where that isn't loopback.
     pub allow_plaintext_auth: bool,
-    /// The folder that is read.
-    pub folder: String,
-    /// Where read reports go.
+    /// The folders that are read; of no meaning for POP3.
+    pub folders: Vec<String>,
+    /// What becomes of a read message: `move`, `mark`, `leave` or `delete`.
+    pub filing: String,
+    /// Where read messages are moved.
     pub filed_folder: String,
+    /// What they are marked with.
+    pub filed_flag: String,
+    /// How long they stay before they are deleted.
+    pub delete_after_days: u32,
     /// Between two rounds, in seconds.
     pub poll_seconds: i32,
     /// Rounds that failed in a row.
@@ -76,8 +84,8 @@ pub async fn lease(
     let row = sqlx::query!(
         "update mailboxes set lease_owner = $3, lease_until = clock_timestamp() + make_interval(secs => $4)
          where workspace_id = $1 and id = $2 and enabled and (lease_until is null or lease_until <= clock_timestamp())
-         returning name, host, port, tls, auth, username, secret, secret_key_id, allow_plaintext_auth, folder,
-                   filed_folder, poll_seconds, n_failures, revision",
+         returning name, kind, host, port, tls, auth, username, secret, secret_key_id, allow_plaintext_auth, folders, filing,
+                   filed_folder, filed_flag, delete_after_days, poll_seconds, n_failures, revision",
         workspace.0,
         mailbox.0,
         holder,
@@ -95,6 +103,7 @@ pub async fn lease(
     };
     Ok(Some(LeasedMailbox {
         name: row.name,
+        kind: row.kind,
         host: row.host,
         port: u16::try_from(row.port).map_err(|_| StoreError::Corrupt("mailboxes.port"))?,
         tls: row.tls,
@@ -102,8 +111,12 @@ pub async fn lease(
         username: row.username,
         secret,
         allow_plaintext_auth: row.allow_plaintext_auth,
-        folder: row.folder,
+        folders: row.folders,
+        filing: row.filing,
         filed_folder: row.filed_folder,
+        filed_flag: row.filed_flag,
+        delete_after_days: u32::try_from(row.delete_after_days)
+            .map_err(|_| StoreError::Corrupt("mailboxes.delete_after_days"))?,
         poll_seconds: row.poll_seconds,
         n_failures: row.n_failures,
         revision: row.revision,

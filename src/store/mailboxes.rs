@@ -18,7 +18,7 @@ pub struct Mailbox {
     pub id: Uuid,
     /// For people.
     pub name: String,
-    /// `imap`.
+    /// `imap` or `pop3`.
     pub kind: String,
     /// A name or an address.
     pub host: String,
@@ -36,10 +36,16 @@ pub struct Mailbox {
     pub secret_key_id: Option<i16>,
     /// Credentials may leave outside TLS.
     pub allow_plaintext_auth: bool,
-    /// The folder that is read.
-    pub folder: String,
-    /// Where read reports go.
+    /// The folders that are read; of no meaning for POP3.
+    pub folders: Vec<String>,
+    /// What becomes of a read message: `move`, `mark`, `leave` or `delete`.
+    pub filing: String,
+    /// Where read messages are moved.
     pub filed_folder: String,
+    /// What they are marked with.
+    pub filed_flag: String,
+    /// How long they stay before they are deleted.
+    pub delete_after_days: i32,
     /// Between two rounds, in seconds.
     pub poll_seconds: i32,
     /// Whether it is read.
@@ -80,8 +86,8 @@ macro_rules! mailboxes {
     ($tail:tt, $($parameter:expr),*) => {
         sqlx::query_as!(
             Mailbox,
-            "select id, name, kind, host, port, tls, auth, username, secret, secret_key_id, allow_plaintext_auth, folder,
-                    filed_folder, poll_seconds, enabled, health, last_error, last_error_at, checked_at, last_read_at,
+            "select id, name, kind, host, port, tls, auth, username, secret, secret_key_id, allow_plaintext_auth, folders,
+                    filing, filed_folder, filed_flag, delete_after_days, poll_seconds, enabled, health, last_error, last_error_at, checked_at, last_read_at,
                     created_at, updated_at, revision
              from mailboxes where workspace_id = $1 " + $tail,
             $($parameter),*
@@ -94,8 +100,8 @@ pub async fn insert(connection: &mut Connection, workspace: WorkspaceId, new: &M
     sqlx::query!(
         "insert into mailboxes
              (workspace_id, id, name, kind, host, port, tls, auth, username, secret, secret_key_id, allow_plaintext_auth,
-              folder, filed_folder, poll_seconds, enabled, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+              folders, filing, filed_folder, filed_flag, delete_after_days, poll_seconds, enabled, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
         workspace.0,
         new.id,
         new.name,
@@ -108,8 +114,11 @@ pub async fn insert(connection: &mut Connection, workspace: WorkspaceId, new: &M
         new.secret,
         new.secret_key_id,
         new.allow_plaintext_auth,
-        new.folder,
+        &new.folders,
+        new.filing,
         new.filed_folder,
+        new.filed_flag,
+        new.delete_after_days,
         new.poll_seconds,
         new.enabled,
         new.created_at,
@@ -167,8 +176,8 @@ pub async fn update(connection: &mut Connection, workspace: WorkspaceId, mailbox
     Ok(sqlx::query_scalar!(
         "update mailboxes
          set name = $3, host = $4, port = $5, tls = $6, auth = $7, username = $8, secret = $9, secret_key_id = $10,
-             allow_plaintext_auth = $11, folder = $12, filed_folder = $13, poll_seconds = $14, enabled = $15, health = $16,
-             updated_at = $17, n_failures = 0, next_read_at = null, revision = revision + 1
+             allow_plaintext_auth = $11, folders = $12, filing = $13, filed_folder = $14, filed_flag = $15,
+             delete_after_days = $16, poll_seconds = $17, enabled = $18, health = $19, updated_at = $20, n_failures = 0, next_read_at = null, revision = revision + 1
          where workspace_id = $1 and id = $2 returning revision",
         workspace.0,
         mailbox.id,
@@ -181,8 +190,11 @@ pub async fn update(connection: &mut Connection, workspace: WorkspaceId, mailbox
         mailbox.secret,
         mailbox.secret_key_id,
         mailbox.allow_plaintext_auth,
-        mailbox.folder,
+        &mailbox.folders,
+        mailbox.filing,
         mailbox.filed_folder,
+        mailbox.filed_flag,
+        mailbox.delete_after_days,
         mailbox.poll_seconds,
         mailbox.enabled,
         mailbox.health,

@@ -23,6 +23,7 @@ pub mod intents;
 pub mod lists;
 pub mod mailbox_reads;
 pub mod mailboxes;
+pub mod maildrops;
 pub mod moves;
 pub mod nodes;
 pub mod opt_outs;

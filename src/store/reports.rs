@@ -18,6 +18,8 @@ pub struct Place<'a> {
     pub mailbox: MailboxId,
     /// The folder and its server, as a URL: another server's UIDs are not to be mistaken for these.
     pub folder: &'a str,
+    /// Every folder of the mailbox that is read, this one among them.
+    pub folders: &'a [String],
     /// Its UIDs' validity.
     pub uidvalidity: u32,
 }
@@ -38,8 +40,8 @@ pub struct Found {
 }
 
 /// Write the rows of these messages, where they have none yet. A message whose bytes have a row from an earlier validity
-/// of the folder, or from another folder, is the same message: that row then stands for it at its new place. Answers how
-/// many rows are new.
+/// of the folder, or from a folder that isn't read any more, is the same message: that row then stands for it at its new
+/// place. Answers how many rows are new.
 pub async fn insert(
     connection: &mut Connection,
     workspace: WorkspaceId,
@@ -94,13 +96,14 @@ async fn known_from_elsewhere(
 ) -> Result<HashSet<Vec<u8>>, StoreError> {
     let hashes = sqlx::query_scalar!(
         "select sha256 from reports
-         where workspace_id = $1 and mailbox_id = $2 and sha256 = any($3) and (folder <> $4 or uidvalidity <> $5)
-               and raw is not null",
+         where workspace_id = $1 and mailbox_id = $2 and sha256 = any($3) and raw is not null
+               and ((folder = $4 and uidvalidity <> $5) or folder <> all($6::text[]))",
         workspace.0,
         place.mailbox.0,
         &found.iter().map(|one| one.sha256.to_vec()).collect::<Vec<_>>(),
         place.folder,
-        i64::from(place.uidvalidity)
+        i64::from(place.uidvalidity),
+        place.folders
     )
     .fetch_all(connection)
     .await?;
@@ -118,7 +121,7 @@ async fn recognise(
          where workspace_id = $1 and id = (
              select id from reports
              where workspace_id = $1 and mailbox_id = $2 and sha256 = $6 and raw is not null
-                   and (folder <> $3 or uidvalidity <> $4)
+                   and ((folder = $3 and uidvalidity <> $4) or folder <> all($7::text[]))
              order by id limit 1)
            and not exists (
              select from reports
@@ -128,7 +131,8 @@ async fn recognise(
         place.folder,
         i64::from(place.uidvalidity),
         i64::from(found.uid),
-        found.sha256.as_slice()
+        found.sha256.as_slice(),
+        place.folders
     )
     .execute(connection)
     .await?;
@@ -261,22 +265,24 @@ pub async fn quarantine(
     Ok(())
 }
 
-/// Reports that are done with and still stand in the folder, by ascending UID.
+/// Reports that were done with by `until` and still stand in the folder, by ascending UID.
 pub async fn unfiled(
     connection: &mut Connection,
     workspace: WorkspaceId,
     place: Place<'_>,
+    until: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<(ReportId, u32)>, StoreError> {
     let rows = sqlx::query!(
         "select id, uid from reports
          where workspace_id = $1 and mailbox_id = $2 and folder = $3 and uidvalidity = $4
-               and state <> 'fetched' and filed_at is null
-         order by uid limit $5",
+               and state <> 'fetched' and filed_at is null and recorded_at <= $5
+         order by uid limit $6",
         workspace.0,
         place.mailbox.0,
         place.folder,
         i64::from(place.uidvalidity),
+        until,
         limit
     )
     .fetch_all(connection)
@@ -304,8 +310,8 @@ pub async fn filed(
     Ok(())
 }
 
-/// Once a folder has been read to its end: what stood in another folder, or under a validity that is over, and was not
-/// recognised in this one, is no longer there to be filed.
+/// Once a folder has been read to its end: what stood in it under a validity that is over, or in a folder that isn't read
+/// any more, and was not recognised in this one, is no longer there to be filed.
 pub async fn give_up_filing_elsewhere(
     connection: &mut Connection,
     workspace: WorkspaceId,
@@ -315,12 +321,13 @@ pub async fn give_up_filing_elsewhere(
     let done = sqlx::query!(
         "update reports set filed_at = $5
          where workspace_id = $1 and mailbox_id = $2 and filed_at is null and state <> 'fetched'
-               and (folder <> $3 or uidvalidity <> $4)",
+               and ((folder = $3 and uidvalidity <> $4) or folder <> all($6::text[]))",
         workspace.0,
         place.mailbox.0,
         place.folder,
         i64::from(place.uidvalidity),
-        now
+        now,
+        place.folders
     )
     .execute(connection)
     .await?;

@@ -4,7 +4,7 @@
 use std::{future::pending, time::Duration};
 
 use postrider::{
-    mailbox::{Auth, Cause, Limits, Session, Settings, Stage, TlsMode, Woken},
+    mailbox::{Auth, Cause, Filing, Kind, Limits, Session, Settings, Stage, TlsMode, Woken},
     network::NetworkPolicy,
 };
 
@@ -17,6 +17,7 @@ async fn opened() -> (ImapPeer, Session) {
     let peer = ImapPeer::start().await;
     peer.behave(|ways| ways.capabilities.push("IDLE"));
     let settings = Settings {
+        kind: Kind::Imap,
         host: "localhost".into(),
         port: peer.port(),
         tls: TlsMode::None,
@@ -25,8 +26,8 @@ async fn opened() -> (ImapPeer, Session) {
         username: "bounces@x.test".into(),
         secret: PASSWORD.into(),
         allow_plaintext_auth: false,
-        folder: "INBOX".into(),
-        filed_folder: "Postrider".into(),
+        folders: vec!["INBOX".into()],
+        filing: Filing::Move { folder: "Postrider".into() },
         limits: Limits { command: Duration::from_secs(2), ..Limits::default() },
     };
     let policy = NetworkPolicy::new(vec!["127.0.0.0/8".parse().unwrap()]);

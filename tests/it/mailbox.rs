@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use postrider::{
-    mailbox::{Auth, Cause, Limits, MailboxError, Session, Settings, Stage, TlsMode, probe},
+    mailbox::{Auth, Cause, Filing, Kind, Limits, MailboxError, Session, Settings, Stage, TlsMode, probe},
     network::NetworkPolicy,
 };
 
@@ -15,6 +15,7 @@ use crate::support::{
 
 fn settings(peer: &ImapPeer) -> Settings {
     Settings {
+        kind: Kind::Imap,
         host: "localhost".into(),
         port: peer.port(),
         tls: TlsMode::None,
@@ -23,8 +24,8 @@ fn settings(peer: &ImapPeer) -> Settings {
         username: "bounces@x.test".into(),
         secret: PASSWORD.into(),
         allow_plaintext_auth: false,
-        folder: "INBOX".into(),
-        filed_folder: "Postrider".into(),
+        folders: vec!["INBOX".into()],
+        filing: Filing::Move { folder: "Postrider".into() },
         limits: Limits {
             connect: Duration::from_secs(10),
             command: Duration::from_secs(10),
@@ -141,6 +142,9 @@ async fn nothing_in_a_setting_can_smuggle_a_command() {
     }
     session.select("INBOX").await.unwrap();
     assert!(matches!(session.file(&[1], smuggled).await.unwrap_err().cause, Cause::Setting("filed_folder")));
+    for flag in ["", "\\Deleted", "\\Seen)\r\nA9 DELETE INBOX", "a b"] {
+        assert!(matches!(session.mark(&[1], flag).await.unwrap_err().cause, Cause::Setting("filed_flag")), "{flag}");
+    }
     assert_eq!(peer.n_asked("DELETE") + peer.n_asked("A9"), 0);
 }
 
@@ -288,7 +292,7 @@ async fn a_probe_ends_with_the_step_that_failed_and_its_reason() {
         (Settings { tls: TlsMode::Implicit, ..good.clone() }, "tls", "does not speak TLS"),
         (Settings { tls: TlsMode::StartTls, extra_ca_pem: None, ..good.clone() }, "starttls", "trusted authority"),
         (Settings { secret: "wrong".into(), ..good.clone() }, "auth", "Authentication failed."),
-        (Settings { folder: "Nowhere".into(), ..good.clone() }, "folder", "there is no Nowhere"),
+        (Settings { folders: vec!["Nowhere".into()], ..good.clone() }, "folder", "there is no Nowhere"),
     ] {
         let found = probe(&broken, &policy()).await;
         let last = found.steps.last().unwrap();

@@ -13,6 +13,7 @@ mod inspection;
 mod journey;
 mod ledger;
 mod mailbox;
+mod pop3;
 mod readme;
 mod reports;
 mod smtp;

@@ -16,8 +16,8 @@ async fn a_mailbox_is_made_read_edited_and_deleted() {
     let made = app.client.post("/v1/mailboxes", mailbox()).await.expect(201);
     let path = made.header("location").to_owned();
     assert_eq!(
-        (made.text("/folder"), made.text("/auth"), made.text("/kind")),
-        ("INBOX".into(), "login".into(), "imap".into())
+        (made.text("/folders/0"), made.text("/auth"), made.text("/kind"), made.text("/filing")),
+        ("INBOX".into(), "login".into(), "imap".into(), "move".into())
     );
     assert!(!made.body.to_string().contains("secret"));
     assert_eq!(app.client.get(&path).await.expect(200).body, made.body);
@@ -68,11 +68,19 @@ async fn an_edit_makes_the_next_round_due_at_once() {
 #[tokio::test]
 async fn every_fault_of_a_mailbox_is_named_and_nothing_is_stored() {
     let app = TestApp::start().await;
-    let body =
-        json!({"kind": "pop3", "host": "10.0.0.1", "tls": "none", "folder": "a\u{7f}", "poll_seconds": 0, "x": 1});
+    let body = json!({
+        "kind": "jmap", "host": "10.0.0.1", "tls": "none", "folders": ["inbox", "a\u{7f}", "INBOX", 7, ""], "poll_seconds": 0,
+        "filing": "burn", "filed_flag": "\\Deleted", "delete_after_days": -1, "x": 1,
+    });
     let refused = app.client.post("/v1/mailboxes", body).await.expect(422);
     let expected = [
-        ("/folder", "control_character"),
+        ("/delete_after_days", "out_of_range"),
+        ("/filed_flag", "bad_format"),
+        ("/filing", "not_one_of"),
+        ("/folders/1", "control_character"),
+        ("/folders/2", "duplicate"),
+        ("/folders/3", "wrong_type"),
+        ("/folders/4", "bad_format"),
         ("/host", "refused_network"),
         ("/kind", "not_one_of"),
         ("/name", "required"),
@@ -103,4 +111,51 @@ async fn a_mailbox_that_a_sender_domain_names_is_in_use() {
     assert_eq!((refused.text("/type"), refused.text("/used_by/0")), ("/problems/in-use".into(), domain.text("/id")));
     app.client.patch(domain.header("location"), json!({"mailbox_id": null})).await.expect(200);
     app.client.delete(mailbox.header("location")).await.expect(204);
+}
+
+#[tokio::test]
+async fn what_becomes_of_read_messages_is_a_setting() {
+    let app = TestApp::start().await;
+    let path = app.client.post("/v1/mailboxes", mailbox()).await.expect(201).header("location").to_owned();
+    for edit in [
+        json!({"filing": "mark", "filed_flag": "$Postrider"}),
+        json!({"filing": "delete", "delete_after_days": 0}),
+        json!({"filing": "leave", "folders": ["INBOX", "Junk"]}),
+        json!({"filing": "move", "filed_folder": "Read"}),
+    ] {
+        let edited = app.client.patch(&path, edit.clone()).await.expect(200);
+        for (name, value) in edit.as_object().unwrap() {
+            assert_eq!(&edited.body[name], value, "{edit}");
+        }
+    }
+    // Into what is read nothing can be moved; where nothing is moved, that is no fault.
+    let refused = app.client.patch(&path, json!({"folders": ["INBOX", "Read"]})).await.expect(422);
+    assert_eq!(refused.faults(), [("/filed_folder", "conflict")]);
+    app.client.patch(&path, json!({"folders": ["INBOX", "Read"], "filing": "mark"})).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_maildrop_has_no_folders_and_its_messages_are_left_or_deleted() {
+    let app = TestApp::start().await;
+    let mut body = mailbox();
+    body["kind"] = json!("pop3");
+    let made = app.client.post("/v1/mailboxes", body.clone()).await.expect(201);
+    assert_eq!(
+        (&made.body["folders"], &made.body["filed_folder"], &made.body["filed_flag"], made.text("/filing")),
+        (&json!([]), &Value::Null, &Value::Null, "leave".into())
+    );
+    let edited = app.client.patch(made.header("location"), json!({"filing": "delete"})).await.expect(200);
+    assert_eq!((edited.text("/filing"), &edited.body["delete_after_days"]), ("delete".into(), &json!(7)));
+    for (name, value) in [
+        ("filing", json!("move")),
+        ("filing", json!("mark")),
+        ("folders", json!(["INBOX"])),
+        ("filed_flag", json!("x")),
+    ] {
+        body[name] = value;
+        let refused = app.client.post("/v1/mailboxes", body.clone()).await.expect(422);
+        assert!(refused.faults().contains(&(&*format!("/{name}"), "conflict")), "{:#}", refused.body);
+        body.as_object_mut().unwrap().remove(name);
+    }
+    app.client.patch(made.header("location"), json!({"kind": "imap"})).await.expect(422);
 }

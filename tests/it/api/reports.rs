@@ -30,7 +30,8 @@ async fn found(app: &TestApp, messages: &[Result<&str, &str>]) -> (MailboxId, Ve
         quarantined: message.err().map(str::to_owned),
     });
     let mut connection = app.store.acquire().await.unwrap();
-    let place = Place { mailbox, folder: "imap://x/INBOX", uidvalidity: 1 };
+    let folders = ["imap://x/INBOX".to_owned()];
+    let place = Place { mailbox, folder: "imap://x/INBOX", folders: &folders, uidvalidity: 1 };
     reports::insert(&mut connection, app.workspace, place, all.collect(), Utc::now()).await.unwrap();
     let ids = sqlx::query_scalar("select id from reports order by uid").fetch_all(app.database.pool()).await.unwrap();
     (mailbox, ids.into_iter().map(ReportId).collect())

@@ -67,7 +67,7 @@ async fn what_is_wrong_stands_on_the_mailbox_in_words() {
         ),
         (
             "there is no such folder",
-            "update mailboxes set folder = 'Nowhere'",
+            "update mailboxes set folders = '{Nowhere}'",
             "there is no Nowhere (while opening the folder)",
         ),
         ("no password", "update mailboxes set secret = null", "has no password"),

@@ -5,6 +5,8 @@ mod arrival;
 mod attribution;
 mod crashes;
 mod faults;
+mod folders;
 mod health;
+mod maildrop;
 mod scene;
 mod world;

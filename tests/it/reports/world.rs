@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::Utc;
 use postrider::{
     domain::delivery::DeliveryState as State,
-    mailbox::{Auth, Limits, Settings, TlsMode, probe},
+    mailbox::{Auth, Filing, Kind, Limits, Settings, TlsMode, probe},
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufStream},
@@ -100,13 +100,17 @@ async fn dovecot_is_reached_in_each_way_and_a_probe_says_how() {
     let world = World::find();
     let mailbox = new_mailbox();
     let policy = postrider::network::NetworkPolicy::new(vec!["127.0.0.0/8".parse().unwrap()]);
-    for (tls, port, step) in [
-        (TlsMode::Implicit, "IMAPS_PORT", "tls"),
-        (TlsMode::StartTls, "IMAP_PORT", "starttls"),
-        (TlsMode::None, "IMAP_PORT", "greeting"),
+    for (kind, tls, port, step) in [
+        (Kind::Imap, TlsMode::Implicit, "IMAPS_PORT", "tls"),
+        (Kind::Imap, TlsMode::StartTls, "IMAP_PORT", "starttls"),
+        (Kind::Imap, TlsMode::None, "IMAP_PORT", "greeting"),
+        (Kind::Pop3, TlsMode::Implicit, "POP3S_PORT", "tls"),
+        (Kind::Pop3, TlsMode::StartTls, "POP3_PORT", "starttls"),
+        (Kind::Pop3, TlsMode::None, "POP3_PORT", "greeting"),
     ] {
         for auth in [Auth::Login, Auth::Plain] {
             let settings = Settings {
+                kind,
                 host: "localhost".into(),
                 port: world.port(port),
                 tls,
@@ -115,8 +119,8 @@ async fn dovecot_is_reached_in_each_way_and_a_probe_says_how() {
                 username: mailbox.clone(),
                 secret: world.text("PASSWORD").into(),
                 allow_plaintext_auth: false,
-                folder: "INBOX".into(),
-                filed_folder: "Postrider".into(),
+                folders: vec!["INBOX".into()],
+                filing: Filing::Move { folder: "Postrider".into() },
                 limits: Limits::default(),
             };
             let found = probe(&settings, &policy).await;
@@ -135,15 +139,65 @@ async fn dovecot_is_reached_in_each_way_and_a_probe_says_how() {
 }
 
 #[tokio::test]
+async fn dovecot_tells_of_what_arrives_while_the_reader_waits() {
+    let world = World::find();
+    let mailbox = new_mailbox();
+    let scene = world.scene(&mailbox, &["gone@x.test", "late@x.test"]).await;
+    // By the clock alone the test would take an hour.
+    sqlx::query("update mailboxes set poll_seconds = 3600").execute(scene.pool()).await.unwrap();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let running = tokio::spawn(postrider::reports::run(std::sync::Arc::clone(&scene.context), stopped));
+    let mut client = world.client(&mailbox).await;
+    for (n_reports, address) in [(1, "gone@x.test"), (2, "late@x.test")] {
+        client.append("INBOX", None, None, hard(&scene.return_path(address).await, address)).await.unwrap();
+        let waiting = async {
+            let mut ticks = tokio::time::interval(Duration::from_millis(50));
+            while scene.count("reports").await < n_reports || client.examine("INBOX").await.unwrap().exists > 0 {
+                ticks.tick().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it was not told");
+    }
+    assert_eq!(scene.campaign.checked_states().await, [(State::Bounced, 2)]);
+    stop.send(true).unwrap();
+    tokio::time::timeout(Duration::from_secs(60), running).await.expect("it stops").unwrap();
+}
+
+#[tokio::test]
+async fn a_maildrop_of_dovecot_is_read_once_and_emptied_in_its_time() {
+    let world = World::find();
+    let mailbox = new_mailbox();
+    let addresses: Vec<String> = (0..30).map(|n| format!("gone{n}@x.test")).collect();
+    let scene = world.scene(&mailbox, &addresses.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    sqlx::query("update mailboxes set kind = 'pop3', filing = 'delete', delete_after_days = 1, port = $1")
+        .bind(i32::from(world.port("POP3S_PORT")))
+        .execute(scene.pool())
+        .await
+        .unwrap();
+    let mut client = world.client(&mailbox).await;
+    for address in &addresses {
+        let bounce = hard(&scene.return_path(address).await, address);
+        client.append("INBOX", None, None, bounce + ".\r\n..\r\n. dots\r\n").await.unwrap();
+    }
+    let now = Utc::now();
+    for _ in 0..2 {
+        scene.drain_at(now).await.unwrap();
+        assert_eq!((scene.count("reports").await, client.examine("INBOX").await.unwrap().exists), (30, 30));
+    }
+    assert_eq!(scene.campaign.checked_states().await, [(State::Bounced, 30)]);
+    scene.drain_at(now + chrono::TimeDelta::hours(25)).await.unwrap();
+    assert_eq!(client.examine("INBOX").await.unwrap().exists, 0);
+    scene.drain_at(now + chrono::TimeDelta::hours(26)).await.unwrap();
+    assert_eq!(scene.count("reports").await, 30);
+}
+
+#[tokio::test]
 async fn a_folder_of_dovecot_that_was_made_anew_is_read_again_and_counted_once() {
     let world = World::find();
     let mailbox = new_mailbox();
     let scene = world.scene(&mailbox, &["gone@x.test", "late@x.test"]).await;
     // Nothing is filed, so that what was read stands there a second time.
-    sqlx::query("update mailboxes set folder = 'Bounces', filed_folder = 'Bounces'")
-        .execute(scene.pool())
-        .await
-        .unwrap();
+    sqlx::query("update mailboxes set folders = '{Bounces}', filing = 'leave'").execute(scene.pool()).await.unwrap();
     let first = hard(&scene.return_path("gone@x.test").await, "gone@x.test");
     let second = hard(&scene.return_path("late@x.test").await, "late@x.test");
     let mut client = world.client(&mailbox).await;

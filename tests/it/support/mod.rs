@@ -10,6 +10,7 @@ pub mod dns_peer;
 pub mod engine;
 mod gate;
 pub mod imap_peer;
+pub mod pop3_peer;
 pub mod postgres_line;
 pub mod process;
 pub mod service;

@@ -169,7 +169,12 @@ impl Conversation {
             "UID FETCH" => self.fetch(tag, arguments, &ways),
             "UID MOVE" | "UID COPY" => self.transfer(tag, arguments, name == "UID MOVE", &ways),
             "UID STORE" => self.change(tag, arguments, |folder, places| {
-                places.iter().for_each(|place| folder.messages[*place].is_deleted = true);
+                let flag = arguments.split(['(', ')']).nth(1).unwrap();
+                for place in places {
+                    let kept = &mut folder.messages[place];
+                    kept.is_deleted |= flag == "\\Deleted";
+                    kept.flags.push(flag.to_owned());
+                }
             }),
             "UID EXPUNGE" => self.change(tag, arguments, |folder, places| {
                 let doomed: Vec<u32> = places.iter().map(|place| folder.messages[*place].uid).collect();

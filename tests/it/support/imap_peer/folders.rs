@@ -14,6 +14,7 @@ pub struct Kept {
     pub uid: u32,
     pub raw: Vec<u8>,
     pub is_deleted: bool,
+    pub flags: Vec<String>,
 }
 
 impl Folder {
@@ -24,7 +25,7 @@ impl Folder {
     pub fn append(&mut self, raw: Vec<u8>) -> u32 {
         let uid = self.uid_next;
         self.uid_next += 1;
-        self.messages.push(Kept { uid, raw, is_deleted: false });
+        self.messages.push(Kept { uid, raw, is_deleted: false, flags: Vec::new() });
         uid
     }
 
