@@ -114,11 +114,15 @@ create table sender_domains (
     mailbox_id uuid,
     -- Base of unsubscribe, click and pixel links; null: server.public_url.
     link_base_url text,
+    -- The rate of all campaigns that send from it.
+    rate_messages integer check (rate_messages > 0),
+    rate_per_seconds integer check (rate_per_seconds between 1 and 86400),
     created_at timestamptz not null,
     updated_at timestamptz not null,
     revision bigint not null default 1,
     primary key (workspace_id, id),
     unique (workspace_id, domain),
+    check ((rate_messages is null) = (rate_per_seconds is null)),
     foreign key (workspace_id, mailbox_id) references mailboxes (workspace_id, id)
 );
 
@@ -164,6 +168,8 @@ create table relays (
     -- A rate: so many messages in so many seconds, spread evenly; both null: none.
     rate_messages integer check (rate_messages > 0),
     rate_per_seconds integer check (rate_per_seconds between 1 and 86400),
+    -- [{"provider", "rate": [messages, seconds] or null, "connections": n or null}]: what may go to single providers.
+    provider_limits jsonb not null default '[]' check (jsonb_typeof(provider_limits) = 'array'),
     -- Lower goes first.
     priority integer not null default 100 check (priority between 0 and 1000),
     enabled boolean not null default true,
@@ -177,4 +183,33 @@ create table relays (
     primary key (workspace_id, id),
     check ((rate_messages is null) = (rate_per_seconds is null)),
     check (auth = 'none' or username is not null)
+);
+
+-- What is held or slowed down on a relay because of what was replied: a provider, one domain of provider `other`, or all (`*`).
+create table relay_holds (
+    workspace_id uuid not null,
+    relay_id uuid not null,
+    provider text not null,
+    -- Empty where it is about the provider.
+    domain text not null default '',
+    -- What may still go; 0: nothing.
+    per_minute integer not null check (per_minute >= 0),
+    reason text not null,
+    reply text not null,
+    since timestamptz not null,
+    changed_at timestamptz not null,
+    -- Then it is eased by a step.
+    until timestamptz not null,
+    primary key (workspace_id, relay_id, provider, domain),
+    foreign key (workspace_id, relay_id) references relays (workspace_id, id) on delete cascade
+);
+
+-- Which node may spend how much of a limit (millionths), until when. Together they are never more than the whole.
+create table slices (
+    workspace_id uuid not null references workspaces (id),
+    limit_key text not null,
+    node_id uuid not null,
+    n_parts integer not null check (n_parts between 0 and 1000000),
+    lease_until timestamptz not null,
+    primary key (workspace_id, limit_key, node_id)
 );

@@ -36,6 +36,7 @@ mod rate;
 mod reader;
 mod recipient_bulk;
 mod recipients;
+mod relay_limits;
 mod relays;
 mod reports;
 mod request_id;

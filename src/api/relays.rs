@@ -1,7 +1,8 @@
 //! `/v1/relays`: the SMTP servers that messages are submitted to.
 //!
-//! Not here: host, login and secret of one (`peer`), trying it (`probes`).
+//! Not here: host, login and secret of one (`peer`), its limits and holds (`relay_limits`), trying it (`probes`).
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -12,12 +13,13 @@ use super::{
     peer::{self, Edited, Peer},
     problem::Problem,
     reader::{Patch, Reader},
-    throttle,
+    relay_limits, throttle,
 };
 use crate::{
-    domain::id::RelayId,
+    domain::{id::RelayId, provider_limit::ProviderLimit},
     store::{
         Connection,
+        holds::{self, Standing},
         relays::{self, Relay},
         secret_binding,
     },
@@ -60,6 +62,7 @@ async fn create(call: &Call, connection: &mut Connection) -> Result<Answer, Prob
         messages_per_connection: 1000,
         rate_messages: None,
         rate_per_seconds: None,
+        provider_limits: Value::Array(Vec::new()),
         priority: 100,
         enabled: true,
         health: "untested".to_owned(),
@@ -72,7 +75,7 @@ async fn create(call: &Call, connection: &mut Connection) -> Result<Answer, Prob
     };
     apply(call, &mut relay, edited, terms)?;
     relays::insert(connection, workspace, &relay).await?;
-    Ok(Answer::created(format!("/v1/relays/{id}"), show(&relay)).revision(relay.revision))
+    Ok(Answer::created(format!("/v1/relays/{id}"), show(&relay, &[], call.now)).revision(relay.revision))
 }
 
 async fn page(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
@@ -80,13 +83,16 @@ async fn page(call: &Call, connection: &mut Connection) -> Result<Answer, Proble
     let page = Page::read(call, &query, "relays");
     query.finish(|| Some(()))?;
     let rows = relays::page(connection, call.workspace()?, page.after::<Uuid>(0)?, page.fetch()).await?;
+    let standing = holds::of_workspace(connection, call.workspace()?).await?;
+    let show = |relay: &Relay| show(relay, &standing, call.now);
     Ok(Answer::ok(page.answer(call, rows, |relay| vec![relay.id.to_string()], show)))
 }
 
 async fn read(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
     let id = call.id("relay_id", "relay")?;
     let relay = relays::find(connection, call.workspace()?, id).await?.ok_or_else(|| Problem::not_found("relay"))?;
-    Ok(Answer::ok(show(&relay)).revision(relay.revision))
+    let standing = holds::of_workspace(connection, call.workspace()?).await?;
+    Ok(Answer::ok(show(&relay, &standing, call.now)).revision(relay.revision))
 }
 
 async fn edit(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
@@ -103,7 +109,8 @@ async fn edit(call: &Call, connection: &mut Connection) -> Result<Answer, Proble
     apply(call, &mut relay, edited, terms)?;
     relay.updated_at = call.now;
     relay.revision = relays::update(connection, workspace, &relay).await?;
-    Ok(Answer::ok(show(&relay)).revision(relay.revision))
+    let standing = holds::of_workspace(connection, workspace).await?;
+    Ok(Answer::ok(show(&relay, &standing, call.now)).revision(relay.revision))
 }
 
 async fn delete(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
@@ -119,6 +126,7 @@ struct Terms {
     max_connections: Option<i32>,
     messages_per_connection: Option<i32>,
     rate: Patch<throttle::Columns>,
+    provider_limits: Option<Vec<ProviderLimit>>,
     priority: Option<i32>,
     enabled: Option<bool>,
 }
@@ -133,6 +141,7 @@ impl Terms {
             max_connections: number("max_connections", 1..=1000),
             messages_per_connection: number("messages_per_connection", 1..=1_000_000),
             rate: throttle::read(reader, "rate"),
+            provider_limits: relay_limits::read(reader),
             priority: number("priority", 0..=1000),
             enabled: reader.keep_or_set("enabled", reader.boolean("enabled")),
         }
@@ -155,6 +164,9 @@ fn apply(call: &Call, relay: &mut Relay, edited: Edited, terms: Terms) -> Result
     relay.messages_per_connection = terms.messages_per_connection.unwrap_or(relay.messages_per_connection);
     let rate = terms.rate.apply(relay.rate_messages.zip(relay.rate_per_seconds));
     (relay.rate_messages, relay.rate_per_seconds) = rate.unzip();
+    if let Some(limits) = terms.provider_limits {
+        relay.provider_limits = json!(limits);
+    }
     relay.priority = terms.priority.unwrap_or(relay.priority);
     relay.enabled = terms.enabled.unwrap_or(relay.enabled);
     Ok(())
@@ -172,7 +184,7 @@ fn peer_of(relay: &Relay) -> Peer {
     }
 }
 
-fn show(relay: &Relay) -> Value {
+fn show(relay: &Relay, standing: &[Standing], now: DateTime<Utc>) -> Value {
     json!({
         "id": RelayId(relay.id),
         "name": relay.name,
@@ -186,6 +198,8 @@ fn show(relay: &Relay) -> Value {
         "max_connections": relay.max_connections,
         "messages_per_connection": relay.messages_per_connection,
         "rate": throttle::show(relay.rate_messages, relay.rate_per_seconds),
+        "provider_limits": relay_limits::show(&relay.provider_limits),
+        "holds": relay_limits::show_holds(RelayId(relay.id), standing, now),
         "priority": relay.priority,
         "enabled": relay.enabled,
         "health": {

@@ -9,6 +9,7 @@ use super::{
     page::Page,
     problem::{Kind, Problem},
     reader::Reader,
+    throttle,
 };
 use crate::{
     config::PublicUrl,
@@ -38,6 +39,7 @@ async fn create(call: &Call, connection: &mut Connection) -> Result<Answer, Prob
     let return_path_domain = reader.required_parsed("return_path_domain", "bad_format", parse_domain);
     let mailbox = reader.id::<MailboxId>("mailbox_id");
     let link_base_url = read_link_base_url(&reader);
+    let rate = throttle::read(&reader, "rate").set();
     check_mailbox(connection, workspace, &reader, mailbox).await?;
     let (domain, return_path_domain) = reader.finish(|| domain.zip(return_path_domain))?;
     let id = SenderDomainId::new();
@@ -47,6 +49,8 @@ async fn create(call: &Call, connection: &mut Connection) -> Result<Answer, Prob
         return_path_domain,
         mailbox_id: mailbox.map(|id| id.0),
         link_base_url,
+        rate_messages: rate.map(|rate| rate.0),
+        rate_per_seconds: rate.map(|rate| rate.1),
         verified_at: None,
         created_at: call.now,
         updated_at: call.now,
@@ -90,11 +94,14 @@ async fn edit(call: &Call, connection: &mut Connection) -> Result<Answer, Proble
     check_mailbox(connection, workspace, &reader, mailbox).await?;
     let mailbox = reader.patch("mailbox_id", mailbox);
     let link_base_url = reader.patch("link_base_url", read_link_base_url(&reader));
+    let rate = throttle::read(&reader, "rate");
     reader.finish(|| Some(()))?;
     call.check_revision(domain.revision)?;
     domain.return_path_domain = return_path_domain.unwrap_or(domain.return_path_domain);
     domain.mailbox_id = mailbox.apply(domain.mailbox_id.map(MailboxId)).map(|id| id.0);
     domain.link_base_url = link_base_url.apply(domain.link_base_url);
+    let rate = rate.apply(domain.rate_messages.zip(domain.rate_per_seconds));
+    (domain.rate_messages, domain.rate_per_seconds) = rate.unzip();
     domain.updated_at = call.now;
     domain.revision = sender_domains::update(connection, workspace, &domain).await?;
     Ok(Answer::ok(show(&domain)).revision(domain.revision))
@@ -145,6 +152,7 @@ fn show(domain: &SenderDomain) -> Value {
         "return_path_domain": domain.return_path_domain,
         "mailbox_id": domain.mailbox_id.map(MailboxId),
         "link_base_url": domain.link_base_url,
+        "rate": throttle::show(domain.rate_messages, domain.rate_per_seconds),
         "verified_at": domain.verified_at,
         "created_at": domain.created_at,
         "updated_at": domain.updated_at,

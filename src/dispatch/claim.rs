@@ -18,7 +18,10 @@ use super::{
     index::Subject,
     moment::{LastTime, Moment},
 };
-use crate::store::batches::{self, Claimed};
+use crate::{
+    domain::provider::Destination,
+    store::batches::{self, Claimed},
+};
 
 /// A batch, its lease and its campaign.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub(super) struct Claim {
 pub(super) struct Work {
     pub(super) claim: Arc<Claim>,
     pub(super) claimed: Claimed,
+    /// Whom limits and holds are about.
+    pub(super) destination: Destination,
 }
 
 impl Claim {
@@ -103,9 +108,9 @@ impl Claim {
 
 impl Work {
     /// Hand a delivery out. It counts as out until this is dropped, after its settle was committed.
-    pub(super) fn new(claim: &Arc<Claim>, claimed: Claimed) -> Self {
+    pub(super) fn new(claim: &Arc<Claim>, claimed: Claimed, destination: Destination) -> Self {
         claim.n_out.fetch_add(1, Ordering::AcqRel);
-        Self { claim: Arc::clone(claim), claimed }
+        Self { claim: Arc::clone(claim), claimed, destination }
     }
 
     /// Whom it is for, as the changes name things.

@@ -19,11 +19,11 @@ use super::{
     claim::Claim,
     gate::Gate,
     held::Held,
-    lanes::{Lanes, Outlook},
+    lanes::Lanes,
     limits::{Limit, Limits},
     link::Link,
     moment::Moment,
-    portion::{self, Open, Part, Room},
+    portion::Room,
     settings::Settings,
 };
 use crate::{
@@ -32,7 +32,6 @@ use crate::{
         delivery::DeliveryState,
         id::{CampaignId, NodeId, WorkspaceId},
         share::divide,
-        throttle::Rate,
     },
     keyring::Keyring,
     store::{
@@ -46,6 +45,8 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(20);
 /// Deliveries that wait in this node at most, in batches; a workspace may always hold one delivery beyond.
 const MAX_BATCHES: usize = 16;
+/// How often a workspace that holds enough is asked for what else there is.
+const SELDOM: Duration = Duration::from_secs(1);
 /// A campaign that can't be sent is looked at again after this time.
 const HOLD: Duration = Duration::from_secs(10);
 /// After a pause, until claims made before it can no longer be mistaken for ones made after it.
@@ -76,7 +77,7 @@ pub(super) struct Claims {
 /// What there is to claim of a workspace.
 #[derive(Debug)]
 pub(super) struct Known {
-    open: Vec<Backlog>,
+    pub(super) open: Vec<Backlog>,
     read_at: Instant,
     /// What its relays let out soon.
     want: usize,
@@ -86,6 +87,7 @@ impl Claims {
     /// One round: give back what is done, then take as much as is wanted. Answers how many batches were taken.
     pub(super) async fn step(&mut self, link: &mut Link) -> Result<usize, StoreError> {
         self.drop_over();
+        self.hold_back(link).await?;
         self.release_done(link).await?;
         if !self.gate.is_open(Moment::now()) {
             return Ok(0);
@@ -156,7 +158,9 @@ impl Claims {
         if want == 0 {
             return Ok(Taken::Enough);
         }
-        self.read_backlog(connection, workspace, want).await?;
+        // Who holds as much as there is room for is asked more seldom whether somebody else waits there.
+        let is_full = outlook.desk.n_queued() >= want.min(most);
+        self.read_backlog(connection, workspace, want, if is_full { SELDOM } else { self.settings.poll_every }).await?;
         let room = Room {
             n: want.min(most),
             least: if is_throttled { 0 } else { (self.settings.batch_size / 4).min(most) },
@@ -191,9 +195,13 @@ impl Claims {
                 return Ok(Taken::Enough);
             }
         };
-        let throttle = self.limits.of(Limit::Campaign(held.campaign), campaign.content.rate, asked_at.monotonic);
-        let throttles: Vec<_> = throttle.into_iter().collect();
-        let amount = throttles.iter().map(|throttle| self.within_lease(throttle.rate())).fold(amount, usize::min);
+        let throttle =
+            self.limits.of((workspace, Limit::Campaign(held.campaign)), campaign.content.rate, asked_at.monotonic);
+        let of_sender = campaign.content.sender_domain.and_then(|(domain, rate)| {
+            self.limits.of((workspace, Limit::SenderDomain(domain)), rate, asked_at.monotonic)
+        });
+        let throttles: Vec<_> = throttle.into_iter().chain(of_sender).collect();
+        let amount = throttles.iter().map(|throttle| self.within_lease(throttle)).fold(amount, usize::min);
         let limit = i64::try_from(amount.clamp(1, self.settings.batch_size)).unwrap_or(1);
         let mut deliveries = batches::deliveries(connection, &held, None, limit, now).await?;
         for claimed in &mut deliveries {
@@ -210,70 +218,25 @@ impl Claims {
         Ok(Taken::Batch)
     }
 
-    /// What the relays of a workspace let out soon, and whether all of them are throttled.
-    fn want(&self, outlook: &Outlook) -> (usize, bool) {
-        let mut is_throttled = true;
-        let wants = outlook.lanes.iter().map(|lane| match &lane.way.throttle {
-            Some(throttle) => self.within_lease(throttle.rate()),
-            None => {
-                is_throttled = false;
-                2 * self.settings.batch_size
-            }
-        });
-        (wants.fold(0, usize::saturating_add), is_throttled)
-    }
-
     /// What there is to claim is read once in a while, and again when everything known was claimed.
     async fn read_backlog(
         &mut self,
         connection: &mut Connection,
         workspace: WorkspaceId,
         want: usize,
+        every: Duration,
     ) -> Result<(), StoreError> {
         let now = Instant::now();
         if let Some(known) = self.known.get_mut(&workspace) {
             known.want = want;
-            if !known.open.is_empty() && now.duration_since(known.read_at) < self.settings.poll_every {
+            let is_fresh = now.duration_since(known.read_at) < every;
+            if is_fresh && (!known.open.is_empty() || every == SELDOM) {
                 return Ok(());
             }
         }
         let open = backlogs::of_workspace(connection, workspace, Utc::now()).await?;
         self.known.insert(workspace, Known { open, read_at: now, want });
         Ok(())
-    }
-
-    /// The place of what is to be claimed next, and how much of it.
-    fn next(&self, workspace: WorkspaceId, outlook: &Outlook, room: Room) -> Option<(usize, usize)> {
-        let (now, known) = (Instant::now(), self.known.get(&workspace)?);
-        let mut parts: Vec<Part> = Vec::new();
-        for standing in outlook.desk.standing() {
-            let n_queued = standing.n_by_provider.iter().map(|(_, n)| n).sum();
-            let most = standing.throttles.iter().map(|throttle| self.within_lease(throttle.rate())).min();
-            let (campaign, weight) = (standing.campaign, standing.priority.weight());
-            parts.push(Part { campaign, weight, most, n_queued, n_free: n_queued });
-        }
-        for one in &known.open {
-            if !parts.iter().any(|part| part.campaign == one.campaign) {
-                let (campaign, weight) = (one.campaign, one.priority.weight());
-                parts.push(Part { campaign, weight, most: None, n_queued: 0, n_free: 0 });
-            }
-        }
-        let is_held = |campaign| self.holds.get(&campaign).is_some_and(|until| *until > now);
-        let open: Vec<_> = known
-            .open
-            .iter()
-            .filter(|one| !is_held(one.campaign))
-            .map(|one| Open { campaign: one.campaign, most: None, total_weight: 1, n_queued: 0 })
-            .collect();
-        let (place, amount) = portion::next(room, &parts, &open)?;
-        // Its place among all that are open.
-        let place = known.open.iter().enumerate().filter(|(_, one)| !is_held(one.campaign)).nth(place)?.0;
-        Some((place, amount))
-    }
-
-    /// How many messages a rate surely lets out within half a lease.
-    fn within_lease(&self, rate: Rate) -> usize {
-        usize::try_from(rate.within(self.settings.lease / 2)).unwrap_or(usize::MAX)
     }
 
     async fn campaign(

@@ -17,12 +17,12 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    claim::{Claim, Work},
-    queue::Queue,
-    way::{Permits, Way},
+    claim::Claim,
+    queue::{Drawn, Queue, Waiting},
+    way::Way,
 };
 use crate::{
-    domain::{id::CampaignId, priority::Priority},
+    domain::{id::CampaignId, priority::Priority, provider::Destination},
     relay::Throttle,
     store::batches::Claimed,
 };
@@ -33,7 +33,7 @@ pub(super) struct Desk {
     queues: Mutex<Queues>,
     n_queued: AtomicUsize,
     /// Wakes those who wait for something to draw.
-    pub(super) arrived: Notify,
+    pub(super) arrived: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -41,13 +41,6 @@ struct Queues {
     /// Campaigns in turn; the front one goes next.
     campaigns: VecDeque<Queue>,
     is_closed: bool,
-}
-
-/// A delivery with leave to submit it.
-#[derive(Debug)]
-pub(super) struct Drawn {
-    pub(super) work: Work,
-    pub(super) permits: Permits,
 }
 
 /// What came of drawing.
@@ -101,7 +94,7 @@ impl Desk {
     }
 
     /// Draw up to `most` deliveries for this relay into `drawn`.
-    pub(super) fn draw(&self, way: &Way, most: usize, drawn: &mut Vec<Drawn>) -> Draw {
+    pub(super) fn draw(&self, way: &Way, connection: u64, most: usize, drawn: &mut Vec<Drawn>) -> Draw {
         let mut queues = self.lock();
         let n_before = drawn.len();
         let mut end = Draw::Empty;
@@ -113,10 +106,10 @@ impl Desk {
                     break;
                 }
             };
-            match queues.next(way) {
-                Ok((work, mut permits)) => {
-                    permits.extend(permit);
-                    drawn.push(Drawn { work, permits });
+            match queues.next(way, connection) {
+                Ok(mut next) => {
+                    next.permits.extend(permit);
+                    drawn.push(next);
                 }
                 Err(Some(wait)) => {
                     end = Draw::Wait(wait);
@@ -145,6 +138,16 @@ impl Desk {
         let n_removed = queues.campaigns.iter_mut().map(|queue| queue.remove(&is_over)).sum();
         queues.campaigns.retain(|queue| !queue.is_empty());
         self.n_queued.fetch_sub(n_removed, Ordering::AcqRel);
+    }
+
+    /// Take out what goes to destinations of which no more than `most` deliveries of each campaign may wait here (none: as many
+    /// as do).
+    pub(super) fn take_out(&self, most: impl Fn(&Destination) -> Option<usize>) -> Vec<(Destination, Waiting)> {
+        let mut queues = self.lock();
+        let out: Vec<_> = queues.campaigns.iter_mut().flat_map(|queue| queue.take_out(&most)).collect();
+        queues.campaigns.retain(|queue| !queue.is_empty());
+        self.n_queued.fetch_sub(out.len(), Ordering::AcqRel);
+        out
     }
 
     /// Take back everything and take nothing more.
@@ -178,11 +181,11 @@ impl Desk {
 impl Queues {
     /// The next delivery for this relay, with the permits of its campaign; else how long until a campaign lets one go, or
     /// none when there is nothing.
-    fn next(&mut self, way: &Way) -> Result<(Work, Permits), Option<Duration>> {
+    fn next(&mut self, way: &Way, connection: u64) -> Result<Drawn, Option<Duration>> {
         let mut shortest: Option<Duration> = None;
         for _ in 0..self.campaigns.len() {
             let Some(queue) = self.campaigns.front_mut() else { break };
-            match queue.take(way) {
+            match queue.take(way, connection) {
                 Ok(taken) => {
                     let is_over = queue.ends_turn();
                     if queue.is_empty() {

@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use super::{claim::Work, group::Aloft, way::Permits};
+use super::{claim::Work, destinations::Seat, group::Aloft, way::Permits};
 use crate::{
     domain::{
         campaign::OnUnknown,
@@ -27,6 +27,8 @@ pub(super) struct Flight {
     pub(super) begun_at: DateTime<Utc>,
     /// Leave to submit it; spent at MAIL FROM.
     pub(super) permits: Permits,
+    /// Its place among the messages to its destination.
+    pub(super) _seat: Option<Seat>,
     /// When MAIL FROM was written.
     pub(super) written_at: Option<Instant>,
     /// Its place in the doubt window, free again when this is dropped.

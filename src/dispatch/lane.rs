@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -13,7 +13,8 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    desk::{Desk, Draw, Drawn},
+    desk::{Desk, Draw},
+    queue::Drawn,
     way::Way,
 };
 use crate::{
@@ -46,6 +47,7 @@ pub(super) struct Lane {
     no_more_until: Mutex<Option<Instant>>,
     is_closed: AtomicBool,
     closing: Notify,
+    n_numbered: AtomicU64,
 }
 
 /// Connections of a lane.
@@ -115,12 +117,13 @@ impl Lane {
             no_more_until: Mutex::new(None),
             is_closed: AtomicBool::new(false),
             closing: Notify::new(),
+            n_numbered: AtomicU64::new(0),
         }
     }
 
     /// Draws up to `most` deliveries into `drawn`, waiting for work and for permits. False when there will be no more
     /// for this lane. Cancel-safe: what was drawn is in `drawn`.
-    pub(super) async fn draw(&self, most: usize, drawn: &mut Vec<Drawn>) -> bool {
+    pub(super) async fn draw(&self, connection: u64, most: usize, drawn: &mut Vec<Drawn>) -> bool {
         let mut turn = None;
         loop {
             let mut arrived = std::pin::pin!(self.desk.arrived.notified());
@@ -130,7 +133,7 @@ impl Lane {
             if self.is_closed() {
                 return false;
             }
-            let wait = match self.desk.draw(&self.way, most, drawn) {
+            let wait = match self.desk.draw(&self.way, connection, most, drawn) {
                 Draw::Some => return true,
                 Draw::Closed => return false,
                 Draw::Wait(wait) => Some(wait),
@@ -160,6 +163,11 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// A number for a connection that is opened.
+    pub(super) fn number(&self) -> u64 {
+        self.n_numbered.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Whether another connection would be of use now, if this relay is among those used now.

@@ -18,13 +18,18 @@ use tokio::{task::JoinSet, time::timeout};
 use super::{
     crew::{Crew, Stage},
     desk::Desk,
+    destinations::Destinations,
+    holds,
     lane::{Counted, Lane, LaneParts},
     limits::{Limit, Limits},
     way::Way,
     worker,
 };
 use crate::{
-    domain::id::{RelayId, WorkspaceId},
+    domain::{
+        id::{RelayId, WorkspaceId},
+        provider_limit::with_defaults,
+    },
     keyring::Keyring,
     relay::{Candidate, RelaySettings, choose},
     smtp::Credentials,
@@ -47,6 +52,8 @@ pub(super) struct Lanes {
     is_closed: AtomicBool,
     keyring: Arc<Keyring>,
     limits: Arc<Limits>,
+    /// What all times of holds are multiplied by: 1, but in tests.
+    hold_scale: f64,
 }
 
 #[derive(Debug)]
@@ -70,8 +77,8 @@ pub(super) struct Outlook {
 }
 
 impl Lanes {
-    pub(super) fn new(keyring: Arc<Keyring>, limits: Arc<Limits>) -> Self {
-        Self { yards: Mutex::default(), is_closed: AtomicBool::new(false), keyring, limits }
+    pub(super) fn new(keyring: Arc<Keyring>, limits: Arc<Limits>, hold_scale: f64) -> Self {
+        Self { yards: Mutex::default(), is_closed: AtomicBool::new(false), keyring, limits, hold_scale }
     }
 
     /// What this workspace can send over now; its relays are read if that was long ago.
@@ -89,6 +96,12 @@ impl Lanes {
                 tracing::error!(%workspace, %relay, fault, "a relay can't be used");
                 routes::note_health(connection, workspace, relay, Some(fault), Utc::now()).await?;
             }
+            let standing = holds::read(connection, workspace).await?;
+            for lane in self.lanes_of(workspace) {
+                let of_relay = standing.iter().filter(|one| one.relay == lane.way.relay);
+                let written = of_relay.map(|one| (one.destination.clone(), one.hold.clone())).collect();
+                lane.way.destinations.follow(written);
+            }
         }
         let mut yards = self.lock();
         let Some(yard) = yards.get_mut(&workspace) else {
@@ -100,6 +113,10 @@ impl Lanes {
             lanes: yard.chosen(now),
             relays: yard.lanes.iter().map(|lane| lane.way.relay).collect(),
         })
+    }
+
+    fn lanes_of(&self, workspace: WorkspaceId) -> Vec<Arc<Lane>> {
+        self.lock().get(&workspace).map(|yard| yard.lanes.clone()).unwrap_or_default()
     }
 
     /// Make the lanes anew where relays were edited. Answers the relays that can't be used, each once, with the reason.
@@ -151,13 +168,23 @@ impl Lanes {
         now: Instant,
     ) -> Result<Lane, &'static str> {
         let settings = open_settings(&self.keyring, &route)?;
+        let max_connections = usize::try_from(route.max_connections).unwrap_or(1).max(1);
+        let throttle = self.limits.of((workspace, Limit::Relay(route.relay)), route.rate, now);
+        let destinations = Destinations::new(
+            (workspace, route.relay),
+            max_connections,
+            with_defaults(route.provider_limits),
+            Arc::clone(&self.limits),
+            self.hold_scale,
+            Arc::clone(&desk.arrived),
+        );
         Ok(Lane::new(LaneParts {
             workspace,
-            way: Way { relay: route.relay, throttle: self.limits.of(Limit::Relay(route.relay), route.rate, now) },
+            way: Way { relay: route.relay, throttle, destinations: Arc::new(destinations) },
             revision: route.revision,
             priority: route.priority,
             settings,
-            max_connections: usize::try_from(route.max_connections).unwrap_or(1).max(1),
+            max_connections,
             messages_per_connection: route.messages_per_connection.max(1),
             desk: Arc::clone(desk),
         }))
@@ -179,6 +206,11 @@ impl Lanes {
         self.lock().get(&workspace).map(|yard| Arc::clone(&yard.desk)).unwrap_or_default()
     }
 
+    /// The lanes of a workspace that are used now.
+    pub(super) fn used(&self, workspace: WorkspaceId) -> Vec<Arc<Lane>> {
+        self.lock().get(&workspace).map(|yard| yard.chosen(Instant::now())).unwrap_or_default()
+    }
+
     /// Whether any relay of a workspace works or is to be tried.
     pub(super) fn has_hope(&self, workspace: WorkspaceId) -> bool {
         self.lock().get(&workspace).is_some_and(|yard| !yard.chosen(Instant::now()).is_empty())
@@ -196,9 +228,12 @@ impl Lanes {
         self.lock().retain(|_, yard| Self::is_in_use(yard) || now.duration_since(yard.used_at) < KEEP);
     }
 
-    /// Write down the health of the lanes where it changed.
+    /// Write down the health of the lanes where it changed, and what is held there.
     pub(super) async fn tell_health(&self, connection: &mut Connection) -> Result<(), StoreError> {
         let lanes: Vec<_> = self.lock().values().flat_map(|yard| yard.lanes.clone()).collect();
+        for lane in &lanes {
+            holds::tell(connection, &lane.way.destinations).await?;
+        }
         for lane in lanes.into_iter().filter(|lane| lane.has_news.swap(false, Ordering::AcqRel)) {
             let fault = lane.health.lock().unwrap_or_else(PoisonError::into_inner).reason().map(str::to_owned);
             let told =

@@ -14,12 +14,16 @@
 //! 6. `keeper` brings due retries back to work, sweeps cancelled campaigns, ends campaigns that have nothing left, and
 //!    rescues what dead nodes held.
 //!
+//! Answers that are about us are noted at the `destinations` of a relay, which hold or slow down what goes there on every node
+//! (`holds`); the rates that nodes share are spent in `slices`.
+//!
 //! `changes` follows the acts of obedience, `pulse` knows whether Postgres is there. No transaction is open across a network
 //! call, no MAIL FROM is written without a live lease and a committed intent, and no outcome is thrown away. All queues are
 //! bounded: the desks by what `claims` takes, everything behind them by the doubt windows.
 //!
 //! Not here: the dialogue (`smtp`), relays (`relay`), SQL (`store`), HTTP (`api`).
 
+mod appetite;
 mod campaign;
 mod chance;
 mod changes;
@@ -28,12 +32,15 @@ mod claims;
 mod compose;
 mod crew;
 mod desk;
+mod destinations;
 mod excuse;
 mod expansion;
 mod flight;
 mod gate;
 mod group;
 mod held;
+mod holding;
+mod holds;
 mod index;
 mod intents;
 mod keeper;
@@ -53,6 +60,7 @@ mod scheduler;
 mod settings;
 mod settler;
 mod signing;
+mod slices;
 mod supply;
 mod way;
 mod worker;

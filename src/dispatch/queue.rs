@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     claim::{Claim, Work},
+    destinations::Seat,
     way::{Permits, Way},
 };
 use crate::{
@@ -43,7 +44,18 @@ struct Bin {
     destination: Destination,
     /// An `unknown` one is resent over no other relay.
     pinned: Option<RelayId>,
-    waiting: VecDeque<(Arc<Claim>, Claimed)>,
+    waiting: VecDeque<Waiting>,
+}
+
+/// A delivery and the claim it stands in.
+pub(super) type Waiting = (Arc<Claim>, Claimed);
+
+/// A delivery with leave to submit it.
+#[derive(Debug)]
+pub(super) struct Drawn {
+    pub(super) work: Work,
+    pub(super) permits: Permits,
+    pub(super) seat: Option<Seat>,
 }
 
 impl Queue {
@@ -83,8 +95,9 @@ impl Queue {
         }
     }
 
-    /// The next delivery for this relay with its permits; else how long until there may be one, none when there is nothing.
-    pub(super) fn take(&mut self, way: &Way) -> Result<(Work, Permits), Option<Duration>> {
+    /// The next delivery for this connection of a relay, with its permits; else how long until there may be one, none when
+    /// there is nothing or nobody knows.
+    pub(super) fn take(&mut self, way: &Way, connection: u64) -> Result<Drawn, Option<Duration>> {
         if !self.bins.iter().any(|bin| bin.may_go(way)) {
             return Err(None);
         }
@@ -92,22 +105,50 @@ impl Queue {
         for throttle in &self.throttles {
             permits.push(throttle.take().map_err(Some)?);
         }
+        let mut shortest: Option<Duration> = None;
         for _ in 0..self.bins.len() {
             let Some(bin) = self.bins.front_mut() else { break };
-            let taken = if bin.may_go(way) { bin.waiting.pop_front() } else { None };
+            let admitted = if bin.may_go(way) { way.admit(&bin.destination, connection) } else { Err(None) };
+            let taken = match admitted {
+                Ok(pass) => bin.waiting.pop_front().map(|(claim, claimed)| (claim, claimed, pass)),
+                Err(wait) => {
+                    shortest = shortest.into_iter().chain(wait).min();
+                    None
+                }
+            };
+            let destination = taken.as_ref().map(|_| bin.destination.clone());
             if bin.waiting.is_empty() {
                 self.bins.pop_front();
             } else {
                 self.bins.rotate_left(1);
             }
-            if let Some((claim, claimed)) = taken {
+            if let Some((claim, claimed, pass)) = taken
+                && let Some(destination) = destination
+            {
                 // Out before it waits no more: in between its claim would look done.
-                let work = Work::new(&claim, claimed);
+                let work = Work::new(&claim, claimed, destination);
                 claim.wait_less(1);
-                return Ok((work, permits));
+                permits.extend(pass.permits.into_iter().flatten());
+                return Ok(Drawn { work, permits, seat: pass.seat });
             }
         }
-        Err(None)
+        Err(shortest)
+    }
+
+    /// Take out what is more than may wait here for its destination.
+    pub(super) fn take_out(&mut self, most: impl Fn(&Destination) -> Option<usize>) -> Vec<(Destination, Waiting)> {
+        let mut out = Vec::new();
+        for bin in &mut self.bins {
+            if let Some(most) = most(&bin.destination)
+                && most < bin.waiting.len()
+            {
+                let destination = &bin.destination;
+                out.extend(bin.waiting.drain(most..).map(|waiting| (destination.clone(), waiting)));
+            }
+        }
+        self.bins.retain(|bin| !bin.waiting.is_empty());
+        out.iter().for_each(|(_, (claim, _))| claim.wait_less(1));
+        out
     }
 
     /// How long until something of it may go over this relay; none when there is nothing.

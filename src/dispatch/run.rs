@@ -33,7 +33,7 @@ use super::{
     link::Link,
     pulse::Pulse,
     settings::Settings,
-    settler,
+    settler, slices,
 };
 use crate::{
     domain::id::NodeId,
@@ -72,7 +72,7 @@ pub async fn run(context: Context, mut shutdown: watch::Receiver<bool>) {
     let changes = Arc::new(Changes::new());
     let held = Arc::new(Held::default());
     let limits = Arc::new(Limits::default());
-    let lanes = Arc::new(Lanes::new(Arc::clone(&keyring), Arc::clone(&limits)));
+    let lanes = Arc::new(Lanes::new(Arc::clone(&keyring), Arc::clone(&limits), settings.hold_scale));
     let (work, started, short_of_hands) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
     let gate = Gate { pulse: Arc::clone(&pulse), changes: Arc::clone(&changes), stale: settings.changes_stale };
     let link = || Link::new(store.clone(), node, Arc::clone(&pulse));
@@ -115,6 +115,11 @@ pub async fn run(context: Context, mut shutdown: watch::Receiver<bool>) {
         async move { leases::renew(&held, &settings, link).await }
     });
 
+    watchers.spawn({
+        let (limits, settings, link, work) = (Arc::clone(&limits), Arc::clone(&settings), link(), Arc::clone(&work));
+        async move { slices::renew(&limits, &settings, link, &work).await }
+    });
+
     let mut claims = Claims {
         settings: Arc::clone(&settings),
         keyring,
@@ -134,7 +139,7 @@ pub async fn run(context: Context, mut shutdown: watch::Receiver<bool>) {
         settings: Arc::clone(&settings),
         pulse: Arc::clone(&pulse),
         lanes: Arc::clone(&lanes),
-        limits,
+        limits: Arc::clone(&limits),
         started: Arc::clone(&started),
         grouped: Arc::clone(&work),
         rescued_at: None,
@@ -182,6 +187,7 @@ pub async fn run(context: Context, mut shutdown: watch::Receiver<bool>) {
         Err(_) => tracing::warn!("leases could not be given back in time; they run out by themselves"),
     }
     watchers.shutdown().await;
+    slices::release(&limits, &mut claims_link).await;
 }
 
 /// Take and give back, for ever.

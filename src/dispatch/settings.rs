@@ -51,15 +51,17 @@ pub struct Settings {
     pub drain: Duration,
     /// A sender domain needs no published key.
     pub allow_unverified: bool,
+    /// What the times of holds are multiplied by: 1, but in tests.
+    pub hold_scale: f64,
     /// Base of links where the sender domain has none.
     pub public_url: String,
 }
 
 impl Settings {
     /// Connections to Postgres that the engine wants for itself: the committers', and one each for changes, their
-    /// notifications, leases, claims, expansion and keeping, and one to spare.
+    /// notifications, leases, slices, claims, expansion and keeping, and one to spare.
     pub fn n_connections(&self) -> u32 {
-        u32::try_from(2 * self.n_committers.max(1)).unwrap_or(u32::MAX).saturating_add(7)
+        u32::try_from(2 * self.n_committers.max(1)).unwrap_or(u32::MAX).saturating_add(8)
     }
 
     /// The settings of these sections. `public_url` is the base of recipients' links.
@@ -98,6 +100,7 @@ impl Settings {
             // What is left of the process's own time is for the last outcomes.
             drain: Duration::from_secs(server.drain_seconds).mul_f64(0.8),
             allow_unverified: settings.sender_domains.allow_unverified,
+            hold_scale: 1.0,
             public_url: public_url.trim_end_matches('/').to_owned(),
         }
     }

@@ -17,13 +17,13 @@ use tokio::{
 use super::{
     claim::Work,
     crew::Crew,
-    desk::Drawn,
     flight::{Flight, Ready},
     gate::Leave,
     index::Block,
     intents::Request,
     lane::Lane,
     moment::Moment,
+    queue::Drawn,
     settler::Entry,
     signing::Signed,
 };
@@ -54,7 +54,13 @@ pub(super) struct Inlet {
 /// Supply a connection with up to `most` messages whose granted intents go to `inlet`.
 ///
 /// May be dropped at any moment: what was drawn and not asked for stays in its batch.
-pub(super) async fn supply(crew: &Crew, lane: &Lane, window: &Arc<Semaphore>, inlet: &Inlet, most: u32) -> Dry {
+pub(super) async fn supply(
+    crew: &Crew,
+    (lane, connection): (&Lane, u64),
+    window: &Arc<Semaphore>,
+    inlet: &Inlet,
+    most: u32,
+) -> Dry {
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let mut left = most;
     // Half a window at a time: one message at a time would wake everybody for each, and make small groups to commit.
@@ -77,7 +83,7 @@ pub(super) async fn supply(crew: &Crew, lane: &Lane, window: &Arc<Semaphore>, in
             }
             sleep(CLOSED).await;
         }
-        match timeout(crew.settings.idle, lane.draw(slots.num_permits(), &mut drawn)).await {
+        match timeout(crew.settings.idle, lane.draw(connection, slots.num_permits(), &mut drawn)).await {
             Ok(true) => {}
             Ok(false) => return Dry::Closed,
             Err(_) => return Dry::Idle,
@@ -109,7 +115,7 @@ pub(super) async fn supply(crew: &Crew, lane: &Lane, window: &Arc<Semaphore>, in
 
 /// Make one message ready, or end its delivery.
 fn prepare(crew: &Crew, lane: &Lane, drawn: Drawn, slot: OwnedSemaphorePermit) -> Option<Ready> {
-    let Drawn { work, permits } = drawn;
+    let Drawn { work, permits, seat } = drawn;
     let (to, reason, text) = match look(crew, &work) {
         Look::Stays => return None,
         Look::Ends(blocked) => {
@@ -127,6 +133,7 @@ fn prepare(crew: &Crew, lane: &Lane, drawn: Drawn, slot: OwnedSemaphorePermit) -
                         begun_at,
                         permits,
                         written_at: None,
+                        _seat: seat,
                         _slot: slot,
                         _aloft: crew.in_flight.enter(),
                     };

@@ -36,7 +36,7 @@ enum End {
 /// Run a connection of this lane until there is nothing more to do for it. The caller has counted it as being opened.
 pub(super) async fn run(crew: Arc<Crew>, lane: Arc<Lane>) {
     let window = Arc::new(Semaphore::new(crew.settings.doubt_window));
-    let mut runway = Runway::new(Arc::clone(&crew));
+    let (mut runway, connection) = (Runway::new(Arc::clone(&crew)), lane.number());
     let mut opening = Counted::taken(&lane.counts.n_opening);
     loop {
         let opened = tokio::select! {
@@ -53,7 +53,7 @@ pub(super) async fn run(crew: Arc<Crew>, lane: Arc<Lane>) {
                 return runway.clear("the relay could not be reached again").await;
             }
         };
-        match fly(&crew, &lane, &window, &mut session, &mut runway).await {
+        match fly(&crew, (&lane, connection), &window, &mut session, &mut runway).await {
             End::Done => return session.quit().await,
             End::Retired => session.quit().await,
             End::Broken { reason, n_answers: 0 } => {
@@ -69,11 +69,17 @@ pub(super) async fn run(crew: Arc<Crew>, lane: Arc<Lane>) {
 }
 
 /// Submit over this session until it ends or the supply does.
-async fn fly(crew: &Crew, lane: &Lane, window: &Arc<Semaphore>, session: &mut Session, runway: &mut Runway) -> End {
+async fn fly(
+    crew: &Crew,
+    (lane, connection): (&Lane, u64),
+    window: &Arc<Semaphore>,
+    session: &mut Session,
+    runway: &mut Runway,
+) -> End {
     let tls: Option<Arc<str>> = session.tls().map(|tls| format!("{} {}", tls.version, tls.cipher).into());
     let most = lane.messages_per_connection.min(crew.settings.max_messages_per_connection);
     let inlet = runway.inlet();
-    let mut supplying = pin!(supply(crew, lane, window, &inlet, most));
+    let mut supplying = pin!(supply(crew, (lane, connection), window, &inlet, most));
     let mut dry = None;
     runway.is_dry = false;
     let (mut n_answers, mut last_failure) = (0, None);
@@ -97,7 +103,8 @@ async fn fly(crew: &Crew, lane: &Lane, window: &Arc<Semaphore>, session: &mut Se
             }
             step = advance(&mut pipeline, runway) => {
                 let Some((flight, outcome)) = step else { break };
-                let attempted = Attempted::from_session(&outcome);
+                let mut attempted = Attempted::from_session(&outcome);
+                lane.way.destinations.note(&flight.work.destination, &mut attempted, chance());
                 // A relay that closes at every message, be it with a polite 421, is of no use.
                 if matches!(outcome, Outcome::Accepted { .. } | Outcome::Deferred { .. } | Outcome::Rejected { .. }) {
                     if working.is_none() {

@@ -11,6 +11,8 @@ const TABLE: &str = include_str!("providers.toml");
 
 /// The provider of a domain that the table doesn't know.
 pub const OTHER: &str = "other";
+/// Stands for all providers.
+const WHOLE_RELAY: &str = "*";
 
 static BY_DOMAIN: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
     let table: HashMap<String, Vec<String>> = toml::from_str(TABLE).unwrap_or_default();
@@ -39,6 +41,21 @@ impl Destination {
         Self { provider: Arc::clone(provider), domain: domain.filter(|_| &**provider == OTHER).map(Arc::from) }
     }
 
+    /// Everything that goes over a relay.
+    pub fn whole_relay() -> Self {
+        Self { provider: WHOLE_RELAY.into(), domain: None }
+    }
+
+    /// A provider as a whole.
+    pub fn whole_provider(provider: &str) -> Self {
+        Self { provider: provider.into(), domain: None }
+    }
+
+    /// Whether it stands for everything that goes over a relay.
+    pub fn is_whole_relay(&self) -> bool {
+        &*self.provider == WHOLE_RELAY
+    }
+
     /// The provider.
     pub fn provider(&self) -> &Arc<str> {
         &self.provider
@@ -48,6 +65,12 @@ impl Destination {
     pub fn domain(&self) -> Option<&str> {
         self.domain.as_deref()
     }
+}
+
+/// The names of all providers that the table knows, and [`OTHER`].
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let known: std::collections::BTreeSet<_> = BY_DOMAIN.values().map(String::as_str).collect();
+    known.into_iter().chain([OTHER])
 }
 
 #[cfg(test)]

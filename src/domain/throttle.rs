@@ -5,17 +5,21 @@
 
 use std::time::Duration;
 
+use super::slice::WHOLE;
+
 /// So many messages in so many seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rate {
     messages: u32,
     per_seconds: u32,
+    /// Of [`WHOLE`]: a node's slice of it.
+    n_parts: u32,
 }
 
 impl Rate {
     /// `messages` in `per_seconds`; none when either is zero.
     pub fn new(messages: u32, per_seconds: u32) -> Option<Self> {
-        (messages > 0 && per_seconds > 0).then_some(Self { messages, per_seconds })
+        (messages > 0 && per_seconds > 0).then_some(Self { messages, per_seconds, n_parts: WHOLE })
     }
 
     /// A rate as it is stored: both or neither, positive.
@@ -33,15 +37,23 @@ impl Rate {
         self.per_seconds
     }
 
+    /// So many parts (of [`WHOLE`], at least one) of it.
+    #[must_use]
+    pub fn slice(self, n_parts: u32) -> Self {
+        Self { n_parts: n_parts.clamp(1, WHOLE), ..self }
+    }
+
     /// The time from one message to the next; at least a nanosecond.
     pub fn interval(self) -> Duration {
-        let nanoseconds = u64::from(self.per_seconds) * 1_000_000_000 / u64::from(self.messages);
-        Duration::from_nanos(nanoseconds.max(1))
+        let whole = u128::from(self.per_seconds) * 1_000_000_000 * u128::from(WHOLE);
+        let nanoseconds = whole / (u128::from(self.messages) * u128::from(self.n_parts)).max(1);
+        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX).max(1))
     }
 
     /// The most messages that may leave at once.
     pub fn burst(self) -> u32 {
-        (self.messages / self.per_seconds).max(1)
+        let whole = u64::from(self.messages) * u64::from(self.n_parts) / u64::from(WHOLE);
+        u32::try_from(whole / u64::from(self.per_seconds)).unwrap_or(u32::MAX).max(1)
     }
 
     /// How many messages it lets through in `span`, burst included.
@@ -64,6 +76,25 @@ mod tests {
         assert_eq!(faster.within(Duration::from_secs(30)), 15_500);
         let slow = Rate::new(1, 86_400).unwrap();
         assert_eq!((slow.burst(), slow.within(Duration::from_secs(30))), (1, 1));
+    }
+
+    #[test]
+    fn slices_of_a_rate_are_together_as_fast_as_the_whole() {
+        let rate = Rate::new(500, 1).unwrap();
+        let half = rate.slice(WHOLE / 2);
+        assert_eq!((half.interval(), half.burst()), (Duration::from_millis(4), 250));
+        assert_eq!(rate.slice(0).interval(), rate.slice(1).interval());
+        for (messages, per_seconds) in [(1, 86_400), (7, 3), (500, 1), (100_000_000, 1)] {
+            let rate = Rate::new(messages, per_seconds).unwrap();
+            for n in 1..20_u32 {
+                let per_second: f64 = (0..n)
+                    .map(|rank| WHOLE / n + u32::from(rank < WHOLE % n))
+                    .map(|parts| 1.0 / rate.slice(parts).interval().as_secs_f64())
+                    .sum();
+                let whole = 1.0 / rate.interval().as_secs_f64();
+                assert!(per_second <= whole * 1.15 && per_second > whole * 0.99, "{per_second} of {whole}");
+            }
+        }
     }
 
     #[test]

@@ -4,13 +4,15 @@
 //! - [`probe()`] tries a relay and says in words what was reached; [`submit_once`] submits one message by itself.
 //! - [`Attempted`] is the meaning of one transaction: outcome, class, whether it condemns the address.
 //! - [`Health`] backs a failing relay off; [`choose`] says which relays of a workspace are used now.
-//! - [`Throttle`] spends a rate, one [`Permit`] a message.
+//! - [`Throttle`] spends a node's slice of a rate, one [`Permit`] a message; [`Crowd`] says how many connections a destination
+//!   bears.
 //!
 //! Not here: the dialogue itself (`smtp`), where settings and health are kept (`store`), campaigns and the loops that
 //! send (`dispatch`).
 
 mod attempt;
 mod connector;
+mod crowd;
 mod health;
 mod probe;
 mod route;
@@ -19,6 +21,7 @@ mod throttle;
 
 pub use attempt::Attempted;
 pub use connector::{Connector, OpenError, RelaySettings};
+pub use crowd::Crowd;
 pub use health::{Backoff, Health, Readiness};
 pub use probe::{Probe, Step, probe};
 pub use route::{Candidate, choose};

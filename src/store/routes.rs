@@ -9,6 +9,7 @@ use super::{Connection, StoreError, secret_binding};
 use crate::{
     domain::{
         id::{RelayId, WorkspaceId},
+        provider_limit::ProviderLimit,
         throttle::Rate,
     },
     keyring::{Keyring, KeyringError, Sealed},
@@ -41,6 +42,8 @@ pub struct Route {
     pub messages_per_connection: u32,
     /// Its rate.
     pub rate: Option<Rate>,
+    /// What may go to single providers over it.
+    pub provider_limits: Vec<ProviderLimit>,
     /// Lower goes first.
     pub priority: i32,
 }
@@ -72,6 +75,7 @@ struct Row {
     messages_per_connection: i32,
     rate_messages: Option<i32>,
     rate_per_seconds: Option<i32>,
+    provider_limits: serde_json::Value,
     priority: i32,
 }
 
@@ -98,6 +102,8 @@ impl TryFrom<Row> for Route {
             max_connections: u32::try_from(row.max_connections).unwrap_or(1),
             messages_per_connection: u32::try_from(row.messages_per_connection).unwrap_or(1),
             rate: Rate::from_columns(row.rate_messages, row.rate_per_seconds),
+            provider_limits: serde_json::from_value(row.provider_limits)
+                .map_err(|_| StoreError::Corrupt("relays.provider_limits"))?,
             priority: row.priority,
         })
     }
@@ -109,7 +115,7 @@ macro_rules! routes {
         sqlx::query_as!(
             Row,
             "select id, revision, host, port, tls, auth, username, secret, secret_key_id, allow_plaintext_auth,
-                    max_connections, messages_per_connection, rate_messages, rate_per_seconds, priority
+                    max_connections, messages_per_connection, rate_messages, rate_per_seconds, provider_limits, priority
              from relays where workspace_id = $1 " + $tail,
             $($parameter),*
         )

@@ -19,6 +19,10 @@ pub struct SenderDomain {
     pub mailbox_id: Option<Uuid>,
     /// Base of its links; none: the installation's.
     pub link_base_url: Option<String>,
+    /// The rate of all that is sent from it: so many messages…
+    pub rate_messages: Option<i32>,
+    /// …in so many seconds.
+    pub rate_per_seconds: Option<i32>,
     /// When one of its keys was last seen in DNS; none: none is published.
     pub verified_at: Option<DateTime<Utc>>,
     /// When it was made.
@@ -34,7 +38,7 @@ macro_rules! sender_domains {
     ($tail:tt, $($parameter:expr),*) => {
         sqlx::query_as!(
             SenderDomain,
-            "select id, domain, return_path_domain, mailbox_id, link_base_url,
+            "select id, domain, return_path_domain, mailbox_id, link_base_url, rate_messages, rate_per_seconds,
                     (select max(k.verified_at) from dkim_keys k
                      where k.workspace_id = $1 and k.sender_domain_id = sender_domains.id) as verified_at,
                     created_at, updated_at, revision
@@ -52,14 +56,17 @@ pub async fn insert(
 ) -> Result<bool, StoreError> {
     let done = sqlx::query!(
         "insert into sender_domains
-             (workspace_id, id, domain, return_path_domain, mailbox_id, link_base_url, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (workspace_id, domain) do nothing",
+             (workspace_id, id, domain, return_path_domain, mailbox_id, link_base_url, rate_messages, rate_per_seconds,
+              created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (workspace_id, domain) do nothing",
         workspace.0,
         new.id,
         new.domain,
         new.return_path_domain,
         new.mailbox_id,
         new.link_base_url,
+        new.rate_messages,
+        new.rate_per_seconds,
         new.created_at,
         new.updated_at
     )
@@ -124,13 +131,16 @@ pub async fn update(
 ) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar!(
         "update sender_domains
-         set return_path_domain = $3, mailbox_id = $4, link_base_url = $5, updated_at = $6, revision = revision + 1
+         set return_path_domain = $3, mailbox_id = $4, link_base_url = $5, rate_messages = $6, rate_per_seconds = $7, updated_at = $8,
+             revision = revision + 1
          where workspace_id = $1 and id = $2 returning revision",
         workspace.0,
         domain.id,
         domain.return_path_domain,
         domain.mailbox_id,
         domain.link_base_url,
+        domain.rate_messages,
+        domain.rate_per_seconds,
         domain.updated_at
     )
     .fetch_one(connection)

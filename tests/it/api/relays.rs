@@ -162,3 +162,57 @@ async fn another_workspaces_relay_is_not_found() {
     stranger.delete(&path).await.expect(404);
     assert_eq!(app.client.get(&path).await.expect(200).body["enabled"], true);
 }
+
+#[tokio::test]
+async fn a_relay_has_limits_for_single_providers_and_shows_what_is_held_there() {
+    let app = TestApp::start().await;
+    let limits = json!([{"provider": "gmail", "rate": {"messages": 20, "per_seconds": 1}, "connections": 4},
+                        {"provider": "other", "rate": null, "connections": 2}]);
+    let mut new = relay();
+    new["provider_limits"] = limits.clone();
+    let made = app.client.post("/v1/relays", new).await.expect(201);
+    let path = made.header("location").to_owned();
+    assert_eq!((&made.body["provider_limits"], &made.body["holds"]), (&limits, &json!([])));
+    sqlx::query(
+        "insert into relay_holds (workspace_id, relay_id, provider, domain, per_minute, reason, reply, since, changed_at, until)
+         select workspace_id, id, p, d, n, 'it is held', '550 no', now(), now(), now() + m * interval '1 minute'
+         from relays, (values ('other', 'x.test', 0, 60), ('gmail', '', 600, 60), ('*', '', 0, 60), ('yahoo', '', 0, -1))
+                      as x (p, d, n, m)",
+    )
+    .execute(app.database.pool())
+    .await
+    .unwrap();
+    let shown = app.client.get(&path).await.expect(200);
+    let held: Vec<_> = shown.body["holds"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|hold| (hold["provider"].clone(), hold["domain"].clone(), hold["action"].clone(), hold["rate"].clone()))
+        .collect();
+    assert_eq!(
+        held,
+        [
+            (Value::Null, Value::Null, json!("hold"), Value::Null),
+            (json!("gmail"), Value::Null, json!("slow_down"), json!({"messages": 600, "per_seconds": 60})),
+            (json!("other"), json!("x.test"), json!("hold"), Value::Null),
+        ]
+    );
+    assert_eq!(shown.body["holds"][0]["reason"], "it is held");
+    assert_eq!(app.client.get("/v1/relays").await.expect(200).body["items"][0]["holds"], shown.body["holds"]);
+    // An edit of something else keeps them, and a list replaces the list.
+    assert_eq!(app.client.patch(&path, json!({"priority": 7})).await.expect(200).body["provider_limits"], limits);
+    let edited = app.client.patch(&path, json!({"provider_limits": []})).await.expect(200);
+    assert_eq!(edited.body["provider_limits"], json!([]));
+    let wrong = json!({"provider_limits": [{"provider": "nobody"}, {"provider": "gmail", "rate": {"messages": 0, "per_seconds": 1}},
+                                           {"provider": "gmail", "connections": 0}, 7]});
+    let refused = app.client.patch(&path, wrong).await.expect(422);
+    for pointer in [
+        "/provider_limits/0/provider",
+        "/provider_limits/1/rate/messages",
+        "/provider_limits/2/provider",
+        "/provider_limits/2/connections",
+        "/provider_limits/3",
+    ] {
+        assert!(refused.body["errors"].to_string().contains(&format!("\"{pointer}\"")), "{pointer}: {}", refused.body);
+    }
+}

@@ -131,7 +131,9 @@ async fn behind_a_throttled_relay_a_later_campaign_does_not_wait_for_an_earlier_
         "update relays set max_connections = 2, rate_messages = 40, rate_per_seconds = 1 where workspace_id = $1",
     )
     .await;
-    let engine = Engine::start(&one, one_by_one());
+    // Less than the first campaign's only batch is room for here.
+    let settings = postrider::dispatch::Settings { batch_size: 500, lease: Duration::from_secs(6), ..one_by_one() };
+    let engine = Engine::start(&one, settings);
     peer.wait_for(10).await;
     let later = add_campaign(&one, "later", "normal", 40).await;
     until_sent(&one, later).await;

@@ -48,6 +48,7 @@ pub fn quick() -> Settings {
         max_connection_age: Duration::from_secs(600),
         drain: Duration::from_secs(10),
         allow_unverified: true,
+        hold_scale: 1.0,
         public_url: "https://links.test".into(),
     }
 }
