@@ -87,7 +87,7 @@ pub struct RecipientDescription {
 
 /// Most bytes of words that are weighed for one report, whatever it holds: a thousand recipients with two thousand bytes
 /// each would take seconds. Recipients behind that are judged by their codes alone.
-const WORDS_MAX_BYTES: usize = 16_000;
+const WORDS_MAX_BYTES: usize = 8_000;
 
 /// Joins the facts of a report with their meaning.
 pub fn describe(inspection: &Inspection) -> Description {

@@ -24,6 +24,11 @@ impl Headers {
             if line.is_empty() {
                 return (Self(fields), after);
             }
+            // Behind the last field that is kept only the end of the block is looked for.
+            if fields.len() >= FIELDS_MAX {
+                rest = after;
+                continue;
+            }
             let text = String::from_utf8_lossy(line.get(..VALUE_MAX_BYTES).unwrap_or(line));
             if text.starts_with([' ', '\t']) {
                 match fields.last_mut() {
@@ -36,9 +41,7 @@ impl Headers {
                     None => return (Self(fields), if text.trim().is_empty() { after } else { rest }),
                 }
             } else if let Some((name, value)) = split_field(&text) {
-                if fields.len() < FIELDS_MAX {
-                    fields.push((name.to_owned(), value.trim().to_owned()));
-                }
+                fields.push((name.to_owned(), value.trim().to_owned()));
             } else if !(text.starts_with("From ") || text.starts_with(">From ")) {
                 return (Self(fields), rest);
             }

@@ -14,6 +14,8 @@ use super::{
 const LINES_MAX: usize = 2_000;
 /// Most bytes of a line that are looked at: Gmail puts a whole reply on one.
 const LINE_MAX_BYTES: usize = 2_000;
+/// Most bytes of a notice that are looked at: a thousand recipients take no more.
+const NOTICE_MAX_BYTES: usize = 128_000;
 /// Most text parts that are looked at.
 const PARTS_MAX: usize = 10;
 
@@ -34,9 +36,9 @@ impl Notice {
         let text = if plain.trim().is_empty() { own().map(|part| part.text() + "\n").collect() } else { plain };
         let mut lines = Vec::new();
         let mut rest = text.as_str();
-        let mut is_told = false;
+        let (mut is_told, mut n_bytes) = (false, 0);
         while let Some((line, after)) = rest.split_once('\n') {
-            if lines.len() >= LINES_MAX {
+            if lines.len() >= LINES_MAX || n_bytes > NOTICE_MAX_BYTES {
                 break;
             }
             let line = line.get(..line.floor_char_boundary(LINE_MAX_BYTES)).unwrap_or("").trim_end();
@@ -44,6 +46,7 @@ impl Notice {
                 return Self { lines, original: header_behind(rest) };
             }
             is_told |= !line.is_empty();
+            n_bytes += line.len();
             lines.push(line.to_owned());
             rest = after;
         }
