@@ -172,6 +172,8 @@ create table relays (
     provider_limits jsonb not null default '[]' check (jsonb_typeof(provider_limits) = 'array'),
     -- Lower goes first.
     priority integer not null default 100 check (priority between 0 and 1000),
+    -- Its share beside others of its priority that have one; null: it takes what it can.
+    weight integer check (weight between 1 and 1000),
     enabled boolean not null default true,
     health text not null default 'untested' check (health in ('untested', 'ok', 'failing')),
     last_error text,

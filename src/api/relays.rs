@@ -64,6 +64,7 @@ async fn create(call: &Call, connection: &mut Connection) -> Result<Answer, Prob
         rate_per_seconds: None,
         provider_limits: Value::Array(Vec::new()),
         priority: 100,
+        weight: None,
         enabled: true,
         health: "untested".to_owned(),
         last_error: None,
@@ -128,6 +129,7 @@ struct Terms {
     rate: Patch<throttle::Columns>,
     provider_limits: Option<Vec<ProviderLimit>>,
     priority: Option<i32>,
+    weight: Patch<i32>,
     enabled: Option<bool>,
 }
 
@@ -143,6 +145,8 @@ impl Terms {
             rate: throttle::read(reader, "rate"),
             provider_limits: relay_limits::read(reader),
             priority: number("priority", 0..=1000),
+            weight: reader
+                .patch("weight", reader.integer("weight", 1..=1000).and_then(|number| i32::try_from(number).ok())),
             enabled: reader.keep_or_set("enabled", reader.boolean("enabled")),
         }
     }
@@ -168,6 +172,7 @@ fn apply(call: &Call, relay: &mut Relay, edited: Edited, terms: Terms) -> Result
         relay.provider_limits = json!(limits);
     }
     relay.priority = terms.priority.unwrap_or(relay.priority);
+    relay.weight = terms.weight.apply(relay.weight);
     relay.enabled = terms.enabled.unwrap_or(relay.enabled);
     Ok(())
 }
@@ -201,6 +206,7 @@ fn show(relay: &Relay, standing: &[Standing], now: DateTime<Utc>) -> Value {
         "provider_limits": relay_limits::show(&relay.provider_limits),
         "holds": relay_limits::show_holds(RelayId(relay.id), standing, now),
         "priority": relay.priority,
+        "weight": relay.weight,
         "enabled": relay.enabled,
         "health": {
             "status": relay.health,

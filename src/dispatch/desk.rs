@@ -11,12 +11,13 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
 
 use super::{
+    balance::Balance,
     claim::Claim,
     queue::{Drawn, Queue, Waiting},
     way::Way,
@@ -26,6 +27,9 @@ use crate::{
     relay::Throttle,
     store::batches::Claimed,
 };
+
+/// Who is ahead of other relays looks again after this time.
+const AHEAD: Duration = Duration::from_millis(5);
 
 /// The queues of a workspace.
 #[derive(Debug, Default)]
@@ -41,6 +45,7 @@ struct Queues {
     /// Campaigns in turn; the front one goes next.
     campaigns: VecDeque<Queue>,
     is_closed: bool,
+    balance: Balance,
 }
 
 /// What came of drawing.
@@ -96,8 +101,9 @@ impl Desk {
     /// Draw up to `most` deliveries for this relay into `drawn`.
     pub(super) fn draw(&self, way: &Way, connection: u64, most: usize, drawn: &mut Vec<Drawn>) -> Draw {
         let mut queues = self.lock();
-        let n_before = drawn.len();
-        let mut end = Draw::Empty;
+        let (n_before, now) = (drawn.len(), Instant::now());
+        let most = most.min(queues.balance.room(way.relay, way.weight, now));
+        let mut end = if most > 0 || queues.campaigns.is_empty() { Draw::Empty } else { Draw::Wait(AHEAD) };
         while drawn.len() - n_before < most {
             let permit = match way.take() {
                 Ok(permit) => permit,
@@ -118,6 +124,7 @@ impl Desk {
                 Err(None) => break,
             }
         }
+        queues.balance.note(way.relay, way.weight, drawn.len() - n_before, now);
         self.n_queued.fetch_sub(drawn.len() - n_before, Ordering::AcqRel);
         match end {
             _ if drawn.len() > n_before => Draw::Some,

@@ -180,7 +180,7 @@ impl Lanes {
         );
         Ok(Lane::new(LaneParts {
             workspace,
-            way: Way { relay: route.relay, throttle, destinations: Arc::new(destinations) },
+            way: Way { relay: route.relay, throttle, weight: route.weight, destinations: Arc::new(destinations) },
             revision: route.revision,
             priority: route.priority,
             settings,

@@ -24,6 +24,7 @@
 //! Not here: the dialogue (`smtp`), relays (`relay`), SQL (`store`), HTTP (`api`).
 
 mod appetite;
+mod balance;
 mod campaign;
 mod chance;
 mod changes;

@@ -13,6 +13,8 @@ use crate::{
 pub(super) struct Way {
     pub(super) relay: RelayId,
     pub(super) throttle: Option<Arc<Throttle>>,
+    /// Its share beside others of its priority.
+    pub(super) weight: Option<u32>,
     pub(super) destinations: Arc<Destinations>,
 }
 

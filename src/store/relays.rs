@@ -46,6 +46,8 @@ pub struct Relay {
     pub provider_limits: serde_json::Value,
     /// Lower goes first.
     pub priority: i32,
+    /// Its share beside others of its priority.
+    pub weight: Option<i32>,
     /// Whether the engine uses it.
     pub enabled: bool,
     /// `untested`, `ok` or `failing`.
@@ -83,7 +85,7 @@ macro_rules! relays {
         sqlx::query_as!(
             Relay,
             "select id, name, host, port, tls, auth, username, secret, secret_key_id, allow_plaintext_auth, max_connections,
-                    messages_per_connection, rate_messages, rate_per_seconds, provider_limits, priority, enabled, health, last_error,
+                    messages_per_connection, rate_messages, rate_per_seconds, provider_limits, priority, weight, enabled, health, last_error,
                     last_error_at, checked_at, created_at, updated_at, revision
              from relays where workspace_id = $1 " + $tail,
             $($parameter),*
@@ -96,9 +98,9 @@ pub async fn insert(connection: &mut Connection, workspace: WorkspaceId, new: &R
     sqlx::query!(
         "insert into relays
              (workspace_id, id, name, host, port, tls, auth, username, secret, secret_key_id, allow_plaintext_auth,
-              max_connections, messages_per_connection, rate_messages, rate_per_seconds, provider_limits, priority, enabled,
-              created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+              max_connections, messages_per_connection, rate_messages, rate_per_seconds, provider_limits, priority, weight,
+              enabled, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
         workspace.0,
         new.id,
         new.name,
@@ -116,6 +118,7 @@ pub async fn insert(connection: &mut Connection, workspace: WorkspaceId, new: &R
         new.rate_per_seconds,
         new.provider_limits,
         new.priority,
+        new.weight,
         new.enabled,
         new.created_at,
         new.updated_at
@@ -161,7 +164,7 @@ pub async fn update(connection: &mut Connection, workspace: WorkspaceId, relay: 
         "update relays
          set name = $3, host = $4, port = $5, tls = $6, auth = $7, username = $8, secret = $9, secret_key_id = $10,
              allow_plaintext_auth = $11, max_connections = $12, messages_per_connection = $13, rate_messages = $14,
-             rate_per_seconds = $15, provider_limits = $16, priority = $17, enabled = $18, health = $19, updated_at = $20,
+             rate_per_seconds = $15, provider_limits = $16, priority = $17, enabled = $18, health = $19, updated_at = $20, weight = $21,
              revision = revision + 1
          where workspace_id = $1 and id = $2 returning revision",
         workspace.0,
@@ -183,7 +186,8 @@ pub async fn update(connection: &mut Connection, workspace: WorkspaceId, relay: 
         relay.priority,
         relay.enabled,
         relay.health,
-        relay.updated_at
+        relay.updated_at,
+        relay.weight
     )
     .fetch_one(connection)
     .await?)

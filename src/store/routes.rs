@@ -46,6 +46,8 @@ pub struct Route {
     pub provider_limits: Vec<ProviderLimit>,
     /// Lower goes first.
     pub priority: i32,
+    /// Its share beside others of its priority.
+    pub weight: Option<u32>,
 }
 
 impl Route {
@@ -77,6 +79,7 @@ struct Row {
     rate_per_seconds: Option<i32>,
     provider_limits: serde_json::Value,
     priority: i32,
+    weight: Option<i32>,
 }
 
 impl TryFrom<Row> for Route {
@@ -105,6 +108,7 @@ impl TryFrom<Row> for Route {
             provider_limits: serde_json::from_value(row.provider_limits)
                 .map_err(|_| StoreError::Corrupt("relays.provider_limits"))?,
             priority: row.priority,
+            weight: row.weight.and_then(|weight| u32::try_from(weight).ok()),
         })
     }
 }
@@ -115,7 +119,7 @@ macro_rules! routes {
         sqlx::query_as!(
             Row,
             "select id, revision, host, port, tls, auth, username, secret, secret_key_id, allow_plaintext_auth,
-                    max_connections, messages_per_connection, rate_messages, rate_per_seconds, provider_limits, priority
+                    max_connections, messages_per_connection, rate_messages, rate_per_seconds, provider_limits, priority, weight
              from relays where workspace_id = $1 " + $tail,
             $($parameter),*
         )

@@ -220,3 +220,36 @@ async fn a_campaign_that_can_not_be_compiled_is_paused_with_the_reason_and_holds
     engine.stop().await;
     assert_eq!(one.close_books().await, [(State::Accepted, 20)]);
 }
+
+#[tokio::test]
+async fn relays_of_one_priority_share_what_is_sent_by_their_weights() {
+    let (heavy, light) = (SmtpPeer::start(Script::default()).await, SmtpPeer::start(Script::default()).await);
+    let one = StartedCampaign::over(heavy.addr(), 800).await;
+    one.add_relay(light.addr(), 100).await;
+    one.change(
+        "update relays set weight = case name when 'another' then 100 else 300 end, max_connections = 2
+         where workspace_id = $1",
+    )
+    .await;
+    let engine = Engine::start(&one, quick());
+    one.until_campaign_is("sent").await;
+    engine.stop().await;
+    let (n_heavy, n_light) = (heavy.accepted().len(), light.accepted().len());
+    assert_eq!(n_heavy + n_light, 800);
+    assert!((500..=720).contains(&n_heavy), "{n_heavy} and {n_light}");
+    one.close_books().await;
+}
+
+#[tokio::test]
+async fn a_relay_with_a_weight_that_stalls_costs_the_other_nothing() {
+    let good = SmtpPeer::start(Script::default()).await;
+    let stalled = SmtpPeer::start(Script::default().at(Step::Mail, |_| Action::Silence)).await;
+    let one = StartedCampaign::over(good.addr(), 200).await;
+    one.add_relay(stalled.addr(), 100).await;
+    one.change("update relays set weight = 100, max_connections = 1 where workspace_id = $1").await;
+    let engine = Engine::start(&one, quick());
+    // All but what stands in line for the one that stalls.
+    one.until_n(State::Accepted, 184).await;
+    engine.stop().await;
+    assert_eq!(good.accepted().len(), usize::try_from(one.n(State::Accepted).await).unwrap());
+}

@@ -107,7 +107,7 @@ async fn two_nodes_share_the_rate_of_a_relay() {
     let settings = Settings { lease: Duration::from_secs(6), ..quick() };
     let (first, second) = (Engine::start(&one, settings.clone()), Engine::start(&one, settings));
     one.until_campaign_is("sent").await;
-    let by_node: Vec<i64> = sqlx::query_scalar("select count(*) from attempts group by node_id")
+    let by_node: Vec<i64> = sqlx::query_scalar("select count(*) from every_attempt group by node_id")
         .fetch_all(one.database.pool())
         .await
         .unwrap();
