@@ -76,7 +76,8 @@ async fn begin(
     batches.sort_unstable();
     batches.dedup();
     let (batch_ids, epochs): (Vec<_>, Vec<_>) = batches.into_iter().unzip();
-    // Batches are locked in key order, counters too; a lease that has run out is not held, whatever this node believes.
+    // `is not distinct from` keeps the index of batches out of it: a plan made while the ledger was empty would take that one
+    // for the key. Batches are locked in key order, counters too; a lease that has run out is not held, whatever this node believes.
     let begun = sqlx::query_scalar!(
         "with held as materialized (
              select b.id, b.epoch from batches b join unnest($3::uuid[], $4::bigint[]) as x (id, epoch)
@@ -92,7 +93,7 @@ async fn begin(
                   as x (id, attempt, relay_id, batch_id, epoch, begun_at)
              join held on held.id = x.batch_id and held.epoch = x.epoch
              where d.workspace_id = $1 and d.id = x.id and d.attempt = x.attempt and d.state = $5
-               and d.batch_id = x.batch_id
+               and d.batch_id is not distinct from x.batch_id
              returning d.id, d.campaign_id, d.provider, d.relay_id
          ), counted as (
              insert into transitions as t
@@ -139,7 +140,7 @@ pub async fn revoke(
              state = case when x.state = 'unknown' then 'unknown' else 'queued' end,
              n_resends = d.n_resends - (x.state = 'unknown')::int
          from unnest($2::uuid[], $3::int[], $4::uuid[], $6::text[]) as x (id, attempt, batch_id, state)
-         where d.workspace_id = $1 and d.id = x.id and d.attempt = x.attempt + 1 and d.batch_id = x.batch_id
+         where d.workspace_id = $1 and d.id = x.id and d.attempt = x.attempt + 1 and d.batch_id is not distinct from x.batch_id
            and d.state = 'sending'
          returning d.id",
         workspace.0,
