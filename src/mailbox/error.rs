@@ -153,7 +153,8 @@ pub(super) fn clip(text: &str) -> String {
     let is_unsafe = |c: char| {
         c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    text.trim().chars().map(|c| if is_unsafe(c) { ' ' } else { c }).take(TEXT_MAX_CHARS).collect()
+    let shown: String = text.chars().map(|c| if is_unsafe(c) { ' ' } else { c }).collect();
+    shown.trim().chars().take(TEXT_MAX_CHARS).collect()
 }
 
 fn last_word(text: &str) -> String {
