@@ -59,5 +59,6 @@ async fn expand(
     let expanded =
         expansions::step(&mut transaction, workspace, campaign, node, n_recipients, batch_size, Utc::now()).await?;
     store::commit(transaction).await?;
+    expansions::introduce(connection).await?;
     Ok(expanded.done)
 }
