@@ -3,7 +3,9 @@
 //! `b-` and 44 characters of base32 over key id (1 byte), delivery (16) and MAC (10): 46 characters, good in either case.
 //! The MAC covers the workspace as well: a report counts only in a mailbox of the workspace that sent the message. A
 //! delivery's id is a UUIDv7, so the return path carries its age; after 90 days it is worth nothing. The same text stands in
-//! the message's `X-Postrider-Delivery` header, for reports that keep the message but lose the envelope.
+//! the message's `X-Postrider-Delivery` header, for reports that keep the message but lose the envelope, and before the `@`
+//! of its Message-ID, for those that keep nothing else: relays' own events, and reports without the message. Who quotes it
+//! has seen the message, or what became of it.
 //!
 //! Not here: reading the report around it (`mail` and `reports`), what it does to the delivery (`store`).
 //!
@@ -24,6 +26,11 @@ const MAC_BYTES: usize = 10;
 const BODY_BYTES: usize = 1 + 16 + MAC_BYTES;
 const BODY_CHARS: usize = 44;
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+/// Return paths that are verified in one report or event; a genuine one is among the first.
+const VERIFIED_MAX: usize = 64;
+/// The same of one of its texts.
+const FOUND_IN_A_TEXT_MAX: usize = 8;
 
 /// Why a return path names no delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -89,6 +96,27 @@ impl ReturnPath {
         }
         Ok(self.delivery)
     }
+}
+
+/// The deliveries that these texts are signed for, most telling text first: addresses of return paths, the values of
+/// [`DELIVERY_HEADER`], Message-IDs. Each may hold anything. Only what this installation signed for this workspace not longer
+/// than [`VALID_DAYS`] ago counts; whether it exists, the caller asks the database. Almost always one or none.
+pub fn signed_deliveries<'a>(
+    texts: impl IntoIterator<Item = &'a str>,
+    keyring: &Keyring,
+    workspace: Uuid,
+    now: DateTime<Utc>,
+) -> Vec<Uuid> {
+    let found = texts.into_iter().flat_map(|text| ReturnPath::find(text, FOUND_IN_A_TEXT_MAX));
+    let mut signed = Vec::new();
+    for path in found.take(VERIFIED_MAX) {
+        if let Ok(delivery) = path.verify(keyring, workspace, now)
+            && !signed.contains(&delivery)
+        {
+            signed.push(delivery);
+        }
+    }
+    signed
 }
 
 fn mac(keyring: &Keyring, key_id: u8, workspace: Uuid, delivery: Uuid) -> Option<[u8; MAC_BYTES]> {

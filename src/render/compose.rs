@@ -188,9 +188,8 @@ impl CampaignContent {
             to: recipient.address,
             subject: &subject.into_sink(),
             date: recipient.date,
-            message_id: recipient.delivery.0,
-            message_id_domain: &self.message_id_domain,
             delivery_token: &return_path,
+            message_id_domain: &self.message_id_domain,
             unsubscribe_url: Some(&unsubscribe_url),
         };
         let text = self.skeleton.begin(&head, out).map_err(|error| RenderError {

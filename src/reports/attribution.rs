@@ -1,4 +1,4 @@
-//! Whose report it is: the deliveries whose signed return path stands in it, and nobody else's.
+//! Whose report it is: the deliveries whose signature stands in it, and nobody else's.
 //!
 //! Anyone can write to the public return-path domain, so a name inside a report is never believed. The signature binds
 //! delivery and workspace and expires (`mail::return_path`); what it names must also exist, which the caller checks.
@@ -10,32 +10,23 @@ use crate::{
     keyring::Keyring,
     mail::{
         report::Inspection,
-        return_path::{DELIVERY_HEADER, ReturnPath},
+        return_path::{self, DELIVERY_HEADER},
     },
 };
 
-/// Signatures that are checked in one report; a genuine one is among the first.
-const CHECKED_MAX: usize = 64;
-const FOUND_IN_A_TEXT_MAX: usize = 8;
-
 /// The deliveries that this report is signed for, most telling place first: where it was delivered to, then what is left
-/// of the original message. Almost always one or none.
+/// of the original message, then the Message-ID that it quotes. Almost always one or none.
 pub(super) fn signed_deliveries(
     inspection: &Inspection,
     keyring: &Keyring,
     workspace: WorkspaceId,
     now: DateTime<Utc>,
 ) -> Vec<DeliveryId> {
-    let texts = inspection.return_path_candidates().chain(inspection.original.header(DELIVERY_HEADER));
-    let mut signed = Vec::new();
-    for path in texts.flat_map(|text| ReturnPath::find(text, FOUND_IN_A_TEXT_MAX)).take(CHECKED_MAX) {
-        if let Ok(delivery) = path.verify(keyring, workspace.0, now).map(DeliveryId)
-            && !signed.contains(&delivery)
-        {
-            signed.push(delivery);
-        }
-    }
-    signed
+    let texts = inspection
+        .return_path_candidates()
+        .chain(inspection.original.header(DELIVERY_HEADER))
+        .chain(inspection.message_id_candidates());
+    return_path::signed_deliveries(texts, keyring, workspace.0, now).into_iter().map(DeliveryId).collect()
 }
 
 #[cfg(test)]
@@ -62,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_belongs_to_the_delivery_of_its_signed_return_path_wherever_that_stands() {
+    fn a_report_belongs_to_the_delivery_of_its_signature_wherever_that_stands() {
         let (workspace, delivery) = (WorkspaceId::new(), DeliveryId::new());
         let path = sign(&ring(), workspace.0, delivery.0);
         let now = Utc::now();
@@ -73,21 +64,36 @@ mod tests {
             (format!("To: \"x\" <{path}@bounces.test>\r\n"), String::new()),
             (String::new(), format!("Return-Path: <{path}@bounces.test>\r\n")),
             (String::new(), format!("X-Postrider-Delivery: {path}\r\n")),
+            (String::new(), format!("Message-ID: <{path}@acme.example>\r\n")),
+            (format!("In-Reply-To: <{path}@acme.example>\r\n"), String::new()),
+            (format!("References: <one@acme.example>\r\n <{path}@acme.example>\r\n"), String::new()),
         ] {
             assert_eq!(found(&headers, &original, workspace, now), [delivery], "{headers}{original}");
+            assert!(found(&headers, &original, WorkspaceId::new(), now).is_empty(), "another workspace's");
+            assert!(found(&headers, &original, workspace, now + TimeDelta::days(91)).is_empty(), "expired");
         }
-        let to = format!("Delivered-To: {path}@bounces.test\r\n");
-        assert!(found(&to, "", WorkspaceId::new(), now).is_empty(), "another workspace's");
-        assert!(found(&to, "", workspace, now + TimeDelta::days(91)).is_empty(), "expired");
         assert!(found("To: who@else.test\r\n", "", workspace, now).is_empty(), "a name is not believed");
     }
 
     #[test]
+    fn a_message_further_up_the_thread_is_not_the_one_that_bounced() {
+        let (workspace, delivery) = (WorkspaceId::new(), DeliveryId::new());
+        let ours = format!("<{}@acme.example>", sign(&ring(), workspace.0, delivery.0));
+        let now = Utc::now();
+        let answer = "Message-ID: <answer@else.test>\r\n";
+        assert!(found(&format!("References: {ours} <answer@else.test>\r\n"), "", workspace, now).is_empty());
+        assert!(found(&format!("In-Reply-To: {ours}\r\n"), answer, workspace, now).is_empty());
+        assert!(found("", &format!("{answer}In-Reply-To: {ours}\r\n"), workspace, now).is_empty());
+    }
+
+    #[test]
     fn where_it_was_delivered_to_comes_before_what_it_encloses() {
-        let (workspace, first, second) = (WorkspaceId::new(), DeliveryId::new(), DeliveryId::new());
+        let (workspace, first, second, third) =
+            (WorkspaceId::new(), DeliveryId::new(), DeliveryId::new(), DeliveryId::new());
         let path = |delivery: DeliveryId| sign(&ring(), workspace.0, delivery.0);
         let headers = format!("Delivered-To: {}@bounces.test\r\n", path(first));
-        let original = format!("Return-Path: <{}@bounces.test>\r\n", path(second));
-        assert_eq!(found(&headers, &original, workspace, Utc::now()), [first, second]);
+        let original =
+            format!("Message-ID: <{}@x.test>\r\nReturn-Path: <{}@bounces.test>\r\n", path(third), path(second));
+        assert_eq!(found(&headers, &original, workspace, Utc::now()), [first, second, third]);
     }
 }

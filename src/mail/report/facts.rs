@@ -220,6 +220,8 @@ pub struct Inspection {
     pub return_path: Option<String>,
     /// The report's own `Message-ID`, without angle brackets.
     pub message_id: Option<String>,
+    /// The Message-IDs that the report says it answers (`In-Reply-To`, else the last of `References`), without angle brackets.
+    pub answers: Vec<String>,
     /// The report's subject, decoded.
     pub subject: Option<String>,
 }
@@ -229,6 +231,13 @@ impl Inspection {
     /// signature decides, not the place.
     pub fn return_path_candidates(&self) -> impl Iterator<Item = &str> {
         self.delivered_to.iter().chain(&self.original.return_paths).map(String::as_str)
+    }
+
+    /// The Message-ID of the message that it is about: the one that the report encloses, and only where it encloses none,
+    /// what it answers. (What it answers may be further up a thread: Exim repeats the references of what bounced.)
+    pub fn message_id_candidates(&self) -> impl Iterator<Item = &str> {
+        let answers = if self.original.message_id.is_some() { &[][..] } else { &self.answers };
+        self.original.message_id.iter().chain(answers).map(String::as_str)
     }
 }
 

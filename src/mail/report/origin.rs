@@ -10,6 +10,8 @@ use super::{
 
 /// Most headers kept of the original.
 const HEADERS_MAX: usize = 200;
+/// Most Message-IDs kept that it answers.
+const ANSWERS_MAX: usize = 4;
 /// Most addresses kept of one field.
 const ADDRESSES_MAX: usize = 50;
 
@@ -34,6 +36,7 @@ pub(super) fn envelope(headers: &Headers) -> Inspection {
         delivered_to,
         return_path: headers.get("Return-Path").map(|value| address_in(value).unwrap_or_default()),
         message_id: headers.get("Message-ID").and_then(message_id),
+        answers: answers(headers),
         subject: headers.decoded("Subject").map(|subject| tidy(&subject)),
         ..Inspection::default()
     }
@@ -75,6 +78,17 @@ pub(super) fn mailed(report: &Headers, original: &Headers) -> Vec<String> {
             && !ids.iter().any(|id| id.to_lowercase().contains(&as_id))
     });
     to
+}
+
+/// What a message answers, RFC 5322 §3.6.4: the last of the references is the message itself, those before it are its own.
+fn answers(headers: &Headers) -> Vec<String> {
+    let words = headers.get("In-Reply-To").into_iter().flat_map(str::split_whitespace);
+    let replied: Vec<_> = words.filter(|word| word.contains('@')).take(ANSWERS_MAX).filter_map(message_id).collect();
+    if !replied.is_empty() {
+        return replied;
+    }
+    let last = headers.get("References").and_then(|value| value.split_whitespace().next_back());
+    last.and_then(message_id).into_iter().collect()
 }
 
 fn message_id(value: &str) -> Option<String> {

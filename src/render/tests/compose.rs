@@ -212,7 +212,7 @@ fn a_message_names_its_delivery_and_how_to_leave() {
     assert!(text.contains("\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"));
     let parsed = MessageParser::default().parse(text.as_bytes()).unwrap();
     assert_eq!(parsed.subject(), Some("Grüße Ann"));
-    assert_eq!(parsed.message_id(), Some(format!("{}@acme.example", delivery.simple()).as_str()));
+    assert_eq!(parsed.message_id(), Some(format!("{}@acme.example", composed.return_path).as_str()));
     assert_eq!(parsed.body_text(0).unwrap(), "Hi\r\n\r\n");
     assert!(!composed.needs_smtputf8);
 }

@@ -101,6 +101,50 @@ async fn a_signed_return_path_condemns_its_own_delivery_and_never_whom_the_repor
 }
 
 #[tokio::test]
+async fn a_report_that_quotes_only_a_message_id_belongs_to_its_delivery_and_a_forged_one_to_nobody() {
+    let peer = ImapPeer::start().await;
+    let scene = Scene::new(&peer, &["gone@x.test", "angry@x.test", "victim@x.test"]).await;
+    let token = async |address: &str| scene.return_path(address).await.split_once('@').unwrap().0.to_owned();
+    let (gone, angry, victim) = (token("gone@x.test").await, token("angry@x.test").await, token("victim@x.test").await);
+    let bounce =
+        |id: &str| hard("postmaster@x.test", "victim@x.test").replace("Subject: News", &format!("Message-ID: <{id}>"));
+    let complaint = |id: &str| arf("somebody@x.test", "abuse").replace("Subject: News", &format!("Message-ID: <{id}>"));
+
+    // Every bit of the signed part, turned; cut short; of another installation; by what anybody can know of a delivery.
+    let mut forged = Vec::new();
+    for place in 2..victim.len() {
+        for bit in 0..5 {
+            let mut bytes = victim.clone().into_bytes();
+            bytes[place] ^= 1 << bit;
+            forged.push(String::from_utf8_lossy(&bytes).into_owned());
+        }
+    }
+    forged.push(victim[..victim.len() - 1].to_owned());
+    let delivery = scene.delivery("victim@x.test").await;
+    let stranger = postrider::keyring::Keyring::from_keys(&[(1, [9; 32])]).unwrap();
+    forged.push(postrider::mail::return_path::sign(&stranger, scene.workspace().0, delivery.0));
+    forged.push(postrider::mail::return_path::sign(&scene.keyring, uuid::Uuid::now_v7(), delivery.0));
+    forged.extend([delivery.0.simple().to_string(), delivery.to_string()]);
+    for id in &forged {
+        peer.deliver("INBOX", bounce(&format!("{id}@sender.test")));
+        peer.deliver("INBOX", complaint(&format!("{id}@sender.test")));
+    }
+    scene.drain().await;
+    scene.assert_untouched().await;
+    let n_forged = 2 * forged.len() as i64;
+    assert_eq!(scene.count("reports where delivery_id is null").await, n_forged);
+
+    peer.deliver("INBOX", bounce(&format!("{gone}@sender.test")));
+    peer.deliver("INBOX", complaint(&format!("{}@SENDER.test", angry.to_uppercase())));
+    scene.drain().await;
+    assert_eq!(scene.outcome("gone@x.test").await.0, State::Bounced);
+    let mut suppressed = scene.suppressions().await;
+    suppressed.sort();
+    assert_eq!(suppressed, [("complaint".into(), "angry@x.test".into()), ("hard_bounce".into(), "gone@x.test".into())]);
+    assert_eq!(scene.outcome("victim@x.test").await.0, State::Accepted, "whom they name");
+}
+
+#[tokio::test]
 async fn an_expired_return_path_is_worth_nothing() {
     let peer = ImapPeer::start().await;
     let scene = Scene::new(&peer, &["gone@x.test"]).await;
