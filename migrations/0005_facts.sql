@@ -54,7 +54,9 @@ create index reports_by_hash on reports (workspace_id, mailbox_id, sha256);
 create index reports_quarantined on reports (workspace_id, id) where state = 'quarantined';
 create index reports_unattributed on reports (workspace_id, id) where delivery_id is null;
 create index reports_by_class on reports (workspace_id, class, id) where class is not null;
-create index reports_open on reports (workspace_id, mailbox_id, id) where state = 'fetched' or filed_at is null;
+-- Apart from each other: while a mailbox is drained, thousands wait to be filed, and what is to be read is looked for each time.
+create index reports_unread on reports (workspace_id, mailbox_id, id) where state = 'fetched';
+create index reports_unfiled on reports (workspace_id, mailbox_id, uid) where state <> 'fetched' and filed_at is null;
 create index reports_by_delivery on reports (workspace_id, delivery_id) where delivery_id is not null;
 
 -- The event log: facts in the order they were recorded, from which webhooks will be made.

@@ -10,6 +10,7 @@
 //! (`store`), the HTTP interface (`api`).
 
 mod attribution;
+mod consequences;
 mod context;
 mod error;
 mod fate;
@@ -18,6 +19,7 @@ mod filing;
 mod judgement;
 mod opening;
 mod reader;
+mod reading;
 mod recording;
 mod run;
 mod server;

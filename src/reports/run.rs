@@ -13,7 +13,7 @@ use super::{
     context::Context,
     error::ReportsError,
     reader::{LEASE_SECONDS, Reader, Step, renewal},
-    recording::warm_up,
+    reading::warm_up,
 };
 use crate::store::{
     StoreError,

@@ -1,7 +1,9 @@
-//! What follows from a report for the delivery that it is about, in the transaction that records the report.
+//! What follows from reports for the deliveries that they are about, in the transaction that records the reports.
 //!
-//! The caller locks the delivery first, then judges, then writes. Each consequence is written once however often the
-//! report comes. Not here: whose report it is and what it means (`reports`, `domain::bounce`).
+//! The caller locks the deliveries first, then judges, then writes, many at a time. Each consequence is written once however
+//! often the report comes. Not here: whose report it is and what it means (`reports`, `domain::bounce`).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -9,6 +11,7 @@ use serde_json::json;
 use super::{
     Connection, StoreError,
     events::{self, NewEvent},
+    soft_bounces,
     suppressions::{self, NewSuppression},
     transitions::{Transition, Transitions},
 };
@@ -37,32 +40,39 @@ pub struct Subject {
     pub address_key: String,
 }
 
-/// Lock the delivery of this id, if the workspace has it.
-pub async fn lock(
+/// Lock those of these deliveries that the workspace has.
+pub async fn lock_all(
     connection: &mut Connection,
     workspace: WorkspaceId,
-    delivery: DeliveryId,
-) -> Result<Option<Subject>, StoreError> {
-    let row = sqlx::query!(
-        "select campaign_id, recipient_id, state, relay_id, provider, address_key from deliveries
-         where workspace_id = $1 and id = $2 for update",
+    deliveries: &[DeliveryId],
+) -> Result<HashMap<DeliveryId, Subject>, StoreError> {
+    if deliveries.is_empty() {
+        return Ok(HashMap::new());
+    }
+    // In the order of their keys, so that two who lock the same ones don't wait for each other crosswise.
+    let rows = sqlx::query!(
+        "select id, campaign_id, recipient_id, state, relay_id, provider, address_key from deliveries
+         where workspace_id = $1 and id = any($2) order by id for update",
         workspace.0,
-        delivery.0
+        &deliveries.iter().map(|delivery| delivery.0).collect::<Vec<_>>()
     )
-    .fetch_optional(connection)
+    .fetch_all(connection)
     .await?;
-    row.map(|row| {
-        Ok(Subject {
-            delivery,
-            campaign: CampaignId(row.campaign_id),
-            recipient: RecipientId(row.recipient_id),
-            state: DeliveryState::parse(&row.state).ok_or(StoreError::Corrupt("deliveries.state"))?,
-            relay: row.relay_id.map(RelayId),
-            provider: row.provider,
-            address_key: row.address_key,
+    rows.into_iter()
+        .map(|row| {
+            let delivery = DeliveryId(row.id);
+            let subject = Subject {
+                delivery,
+                campaign: CampaignId(row.campaign_id),
+                recipient: RecipientId(row.recipient_id),
+                state: DeliveryState::parse(&row.state).ok_or(StoreError::Corrupt("deliveries.state"))?,
+                relay: row.relay_id.map(RelayId),
+                provider: row.provider,
+                address_key: row.address_key,
+            };
+            Ok((delivery, subject))
         })
-    })
-    .transpose()
+        .collect()
 }
 
 /// What a report says went wrong.
@@ -82,30 +92,126 @@ pub struct Bounce {
     pub condemned: bool,
 }
 
-/// The delivery bounced. False, and nothing written, where its state doesn't allow that: it has bounced already, or
-/// never left.
-pub async fn bounce(
+/// These deliveries bounced, all in a few statements. Left out, and nothing is written of them, are those whose state doesn't
+/// allow that: they have bounced already, or never left. Of several on one delivery the first counts. Answers the others: the
+/// deliveries that are new among the bounced.
+pub async fn bounce_all(
     connection: &mut Connection,
     workspace: WorkspaceId,
     node: NodeId,
-    subject: &Subject,
-    bounce: &Bounce,
+    bounces: &[(&Subject, Bounce)],
     now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    if !subject.state.may_become(DeliveryState::Bounced) {
-        return Ok(false);
+) -> Result<HashSet<DeliveryId>, StoreError> {
+    let mut new = HashSet::new();
+    let mut bounces: Vec<_> = bounces
+        .iter()
+        .filter(|(subject, _)| subject.state.may_become(DeliveryState::Bounced) && new.insert(subject.delivery))
+        .map(|(subject, bounce)| (*subject, bounce))
+        .collect();
+    if bounces.is_empty() {
+        return Ok(new);
     }
     sqlx::query!(
-        "update deliveries set state = 'bounced', reason = $3, reason_text = $4, due_at = null, updated_at = $5
-         where workspace_id = $1 and id = $2",
+        "update deliveries d
+         set state = 'bounced', reason = x.reason, reason_text = x.reason_text, due_at = null, updated_at = $5
+         from unnest($2::uuid[], $3::text[], $4::text[]) as x (id, reason, reason_text)
+         where d.workspace_id = $1 and d.id = any($2) and d.id = x.id",
         workspace.0,
-        subject.delivery.0,
-        bounce.class,
-        bounce.text,
+        &bounces.iter().map(|(subject, _)| subject.delivery.0).collect::<Vec<_>>(),
+        &bounces.iter().map(|(_, bounce)| bounce.class.to_owned()).collect::<Vec<_>>(),
+        &bounces.iter().map(|(_, bounce)| bounce.text.clone()).collect::<Vec<_>>(),
         now
     )
     .execute(&mut *connection)
     .await?;
+    let events: Vec<_> = bounces.iter().map(|(subject, bounce)| bounced_event(subject, bounce)).collect();
+    events::append_all(connection, workspace, &events, now).await?;
+    let mut transitions = Transitions::new();
+    for (subject, bounce) in &bounces {
+        let step = Transition {
+            campaign: subject.campaign,
+            provider: &subject.provider,
+            relay: subject.relay,
+            from: Some(subject.state),
+            to: DeliveryState::Bounced,
+            class: bounce.class,
+        };
+        transitions.count(step, 1);
+    }
+    let soft = bounces.iter().filter(|(_, bounce)| bounce.severity == "soft" && !bounce.condemned);
+    let soft: Vec<_> = soft.map(|(subject, _)| (subject.address_key.as_str(), subject.delivery)).collect();
+    let enough = soft_bounces::count(connection, workspace, &soft, now).await?;
+    bounces.retain(|(subject, bounce)| {
+        bounce.condemned || (bounce.severity == "soft" && enough.contains(&subject.address_key))
+    });
+    let suppressions = bounces.iter().map(|(subject, bounce)| {
+        let reason = if bounce.condemned { SuppressionReason::HardBounce } else { SuppressionReason::SoftBounce };
+        suppression(subject, reason, bounce.report, &bounce.text)
+    });
+    suppressions::add_all(connection, workspace, &suppressions.collect::<Vec<_>>(), now).await?;
+    transitions.write(connection, workspace, node, now).await?;
+    Ok(new)
+}
+
+/// A recipient complained, or opted out by way of the provider.
+#[derive(Debug, Clone)]
+pub struct Complaint {
+    /// The report.
+    pub report: ReportId,
+    /// What it complains about, in a word.
+    pub feedback: &'static str,
+}
+
+/// The recipients of these deliveries complained, all in a few statements. Left out, and nothing is written of them, are
+/// those of which that is known already, and those whose message never left. Answers the others.
+pub async fn complain_all(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    complaints: &[(&Subject, Complaint)],
+    now: DateTime<Utc>,
+) -> Result<HashSet<DeliveryId>, StoreError> {
+    use DeliveryState::{Accepted, Bounced, Deferred, Expired, Sending, Unknown};
+    let mut first: BTreeMap<_, &(&Subject, Complaint)> = BTreeMap::new();
+    for complaint in complaints {
+        let subject = complaint.0;
+        if matches!(subject.state, Accepted | Bounced | Sending | Unknown | Deferred | Expired) {
+            first.entry((subject.campaign.0, subject.recipient.0)).or_insert(complaint);
+        }
+    }
+    if first.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let written = sqlx::query!(
+        "insert into opt_outs (workspace_id, campaign_id, recipient_id, kind, created_at)
+         select $1, x.campaign_id, x.recipient_id, 'complaint', $4
+         from unnest($2::uuid[], $3::uuid[]) as x (campaign_id, recipient_id)
+         on conflict (workspace_id, campaign_id, recipient_id, kind) do nothing
+         returning campaign_id, recipient_id",
+        workspace.0,
+        &first.keys().map(|key| key.0).collect::<Vec<_>>(),
+        &first.keys().map(|key| key.1).collect::<Vec<_>>(),
+        now
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let new: Vec<_> =
+        written.iter().filter_map(|row| first.get(&(row.campaign_id, row.recipient_id)).copied()).collect();
+    let events: Vec<_> = new
+        .iter()
+        .map(|(subject, complaint)| {
+            let data = json!({"report_id": complaint.report, "feedback": complaint.feedback});
+            event("recipient.complained", subject, data)
+        })
+        .collect();
+    events::append_all(connection, workspace, &events, now).await?;
+    let suppressions = new.iter().map(|(subject, complaint)| {
+        suppression(subject, SuppressionReason::Complaint, complaint.report, complaint.feedback)
+    });
+    suppressions::add_all(connection, workspace, &suppressions.collect::<Vec<_>>(), now).await?;
+    Ok(new.iter().map(|(subject, _)| subject.delivery).collect())
+}
+
+fn bounced_event(subject: &Subject, bounce: &Bounce) -> NewEvent {
     let data = json!({
         "report_id": bounce.report,
         "class": bounce.class,
@@ -113,144 +219,25 @@ pub async fn bounce(
         "status": bounce.status,
         "text": bounce.text,
     });
-    log(connection, workspace, "delivery.bounced", subject, data, now).await?;
-    if let Some(reason) = condemnation(connection, workspace, subject, bounce, now).await? {
-        suppress(connection, workspace, subject, reason, bounce.report, &bounce.text, now).await?;
-    }
-    let mut transitions = Transitions::new();
-    let step = Transition {
-        campaign: subject.campaign,
-        provider: &subject.provider,
-        relay: subject.relay,
-        from: Some(subject.state),
-        to: DeliveryState::Bounced,
-        class: bounce.class,
-    };
-    transitions.count(step, 1);
-    transitions.write(connection, workspace, node, now).await?;
-    Ok(true)
+    event("delivery.bounced", subject, data)
 }
 
-/// Why the address is to be suppressed: it bounced hard, or softly for so often as the workspace bears.
-async fn condemnation(
-    connection: &mut Connection,
-    workspace: WorkspaceId,
-    subject: &Subject,
-    bounce: &Bounce,
-    now: DateTime<Utc>,
-) -> Result<Option<SuppressionReason>, StoreError> {
-    if bounce.condemned {
-        return Ok(Some(SuppressionReason::HardBounce));
-    }
-    let is_enough = bounce.severity == "soft" && count_soft(connection, workspace, subject, now).await?;
-    Ok(is_enough.then_some(SuppressionReason::SoftBounce))
-}
-
-/// Note a soft bounce. Whether its address has had as many as suppress it, within the workspace's time.
-async fn count_soft(
-    connection: &mut Connection,
-    workspace: WorkspaceId,
-    subject: &Subject,
-    now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    // What is older than any workspace counts is forgotten with the next one of the same address.
-    sqlx::query!(
-        "delete from soft_bounces
-         where workspace_id = $1 and address_key = $2 and bounced_at < $3::timestamptz - interval '365 days'",
-        workspace.0,
-        subject.address_key,
-        now
-    )
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query!(
-        "insert into soft_bounces (workspace_id, address_key, delivery_id, bounced_at) values ($1, $2, $3, $4)
-         on conflict do nothing",
-        workspace.0,
-        subject.address_key,
-        subject.delivery.0,
-        now
-    )
-    .execute(&mut *connection)
-    .await?;
-    let is_enough = sqlx::query_scalar!(
-        r#"select coalesce((
-               select count(*) from soft_bounces b
-               where b.workspace_id = $1 and b.address_key = $2
-                     and b.bounced_at > $3::timestamptz - make_interval(days => w.soft_bounce_days)
-           ) >= w.soft_bounce_count, false) as "is_enough!"
-           from workspaces w where w.id = $1"#,
-        workspace.0,
-        subject.address_key,
-        now
-    )
-    .fetch_one(connection)
-    .await?;
-    Ok(is_enough)
-}
-
-/// The recipient complained, or opted out by way of the provider. False, and nothing written, when that is known
-/// already, or when the message never left.
-pub async fn complain(
-    connection: &mut Connection,
-    workspace: WorkspaceId,
-    subject: &Subject,
-    report: ReportId,
-    feedback: &'static str,
-    now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    use DeliveryState::{Accepted, Bounced, Deferred, Expired, Sending, Unknown};
-    if !matches!(subject.state, Accepted | Bounced | Sending | Unknown | Deferred | Expired) {
-        return Ok(false);
-    }
-    let done = sqlx::query!(
-        "insert into opt_outs (workspace_id, campaign_id, recipient_id, kind, created_at)
-         values ($1, $2, $3, 'complaint', $4)
-         on conflict (workspace_id, campaign_id, recipient_id, kind) do nothing",
-        workspace.0,
-        subject.campaign.0,
-        subject.recipient.0,
-        now
-    )
-    .execute(&mut *connection)
-    .await?;
-    if done.rows_affected() == 0 {
-        return Ok(false);
-    }
-    let data = json!({"report_id": report, "feedback": feedback});
-    log(connection, workspace, "recipient.complained", subject, data, now).await?;
-    suppress(connection, workspace, subject, SuppressionReason::Complaint, report, feedback, now).await?;
-    Ok(true)
-}
-
-async fn log(
-    connection: &mut Connection,
-    workspace: WorkspaceId,
-    kind: &'static str,
-    subject: &Subject,
-    data: serde_json::Value,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    let event = NewEvent {
+fn event(kind: &'static str, subject: &Subject, data: serde_json::Value) -> NewEvent {
+    NewEvent {
         kind,
         campaign: Some(subject.campaign),
         delivery: Some(subject.delivery),
         recipient: Some(subject.recipient),
         data,
-    };
-    events::append(connection, workspace, &event, now).await.map(|_| ())
+    }
 }
 
-async fn suppress(
-    connection: &mut Connection,
-    workspace: WorkspaceId,
-    subject: &Subject,
+fn suppression<'a>(
+    subject: &'a Subject,
     reason: SuppressionReason,
     report: ReportId,
     text: &str,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
+) -> NewSuppression<'a> {
     let origin = json!({"kind": "report", "report_id": report, "delivery_id": subject.delivery, "text": text});
-    let new = NewSuppression { address_key: &subject.address_key, list: None, reason, origin, expires_at: None };
-    suppressions::add(connection, workspace, &new, now).await.map(|_| ())
+    NewSuppression { address_key: &subject.address_key, list: None, reason, origin, expires_at: None }
 }

@@ -38,6 +38,7 @@ pub mod routes;
 pub mod sender_domains;
 pub mod settles;
 pub mod slices;
+pub mod soft_bounces;
 pub mod stats;
 pub mod subscriptions;
 pub mod suppressions;

@@ -210,38 +210,48 @@ pub async fn count_tries(
 /// What a report says and whom it is about.
 #[derive(Debug, Clone)]
 pub struct Recorded<'a> {
+    /// Which one.
+    pub report: ReportId,
     /// `dsn`, `arf`, `auto_reply` or `other`.
     pub kind: &'a str,
     /// The parsed view.
     pub inspection: &'a Value,
     /// The class of its first failure.
     pub class: Option<&'a str>,
-    /// Whose it is by a signed return path.
+    /// Whose it is by a signature.
     pub delivery: Option<DeliveryId>,
 }
 
-/// Record a report. False when it was recorded or set aside already: its consequences are then not the caller's.
-pub async fn record(
+/// Record reports. Answers those that are recorded by this; the others were recorded or set aside already, and their
+/// consequences are not the caller's.
+///
+/// (The ids are named twice for the planner, which may know nothing of the table yet: so it looks them up by the key.)
+pub async fn record_all(
     connection: &mut Connection,
     workspace: WorkspaceId,
-    report: ReportId,
-    recorded: &Recorded<'_>,
+    recorded: &[Recorded<'_>],
     now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    let done = sqlx::query!(
-        "update reports set state = 'recorded', kind = $3, inspection = $4, delivery_id = $5, recorded_at = $6, class = $7
-         where workspace_id = $1 and id = $2 and state = 'fetched'",
+) -> Result<HashSet<ReportId>, StoreError> {
+    let moved = sqlx::query_scalar!(
+        "update reports r
+         set state = 'recorded', kind = x.kind, inspection = x.inspection, delivery_id = x.delivery_id,
+             recorded_at = $7, class = x.class
+         from unnest($2::uuid[], $3::text[], $4::jsonb[], $5::uuid[], $6::text[])
+              as x (id, kind, inspection, delivery_id, class)
+         where r.workspace_id = $1 and r.id = any($2) and r.id = x.id and r.state = 'fetched'
+         returning r.id",
         workspace.0,
-        report.0,
-        recorded.kind,
-        recorded.inspection,
-        recorded.delivery.map(|delivery| delivery.0),
-        now,
-        recorded.class
+        &recorded.iter().map(|one| one.report.0).collect::<Vec<_>>(),
+        &recorded.iter().map(|one| one.kind.to_owned()).collect::<Vec<_>>(),
+        &recorded.iter().map(|one| one.inspection.clone()).collect::<Vec<_>>(),
+        &recorded.iter().map(|one| one.delivery.map(|delivery| delivery.0)).collect::<Vec<_>>()
+            as &[Option<uuid::Uuid>],
+        &recorded.iter().map(|one| one.class.map(str::to_owned)).collect::<Vec<_>>() as &[Option<String>],
+        now
     )
-    .execute(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(moved.into_iter().map(ReportId).collect())
 }
 
 /// Set a report aside: it is never looked into again by itself.

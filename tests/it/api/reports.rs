@@ -39,9 +39,9 @@ async fn found(app: &TestApp, messages: &[Result<&str, &str>]) -> (MailboxId, Ve
 
 async fn record(app: &TestApp, report: ReportId, kind: &str, class: Option<&str>) {
     let view = json!({"kind": kind, "recipients": []});
-    let recorded = Recorded { kind, inspection: &view, class, delivery: None };
+    let recorded = Recorded { report, kind, inspection: &view, class, delivery: None };
     let mut connection = app.store.acquire().await.unwrap();
-    assert!(reports::record(&mut connection, app.workspace, report, &recorded, Utc::now()).await.unwrap());
+    assert_eq!(reports::record_all(&mut connection, app.workspace, &[recorded], Utc::now()).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -83,6 +83,23 @@ async fn a_report_that_ends_the_process_is_set_aside_after_three_lives() {
 }
 
 #[tokio::test]
+async fn a_report_that_can_not_be_written_takes_no_other_with_it_and_is_set_aside_in_the_end() {
+    let (peer, scene, _) =
+        between_two("From: a@x.test\r\nSubject: Out of office\r\nAuto-Submitted: auto-replied\r\n\r\naway\r\n").await;
+    // A fault of our own that nobody has thought of.
+    sqlx::query("alter table reports add check (kind is distinct from 'auto_reply')")
+        .execute(scene.pool())
+        .await
+        .unwrap();
+    let mut reader = scene.reader().await;
+    while !matches!(reader.step(Utc::now()).await.unwrap(), postrider::reports::Step::Recorded(_)) {}
+    assert_eq!(scene.count("reports where state = 'recorded'").await, 2, "the others are written at once");
+    drop(reader);
+    scene.drain().await;
+    assert_set_aside(&scene, &peer, "could not be read in 3 tries", true).await;
+}
+
+#[tokio::test]
 async fn a_message_that_the_server_withholds_holds_nothing_up() {
     let (peer, scene, uid) = between_two("Subject: broken on disk\r\n\r\n").await;
     peer.behave(|ways| ways.withheld.insert(uid));

@@ -8,5 +8,5 @@ mod faults;
 mod folders;
 mod health;
 mod maildrop;
-mod scene;
+pub mod scene;
 mod world;
