@@ -103,6 +103,7 @@ impl Flight {
             was_unknown: claimed.state == DeliveryState::Unknown,
             next: self.next(attempted.outcome, policy, now, random),
             condemned: attempted.condemns,
+            soft: attempted.is_soft,
         }
     }
 

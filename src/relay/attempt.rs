@@ -1,4 +1,4 @@
-//! What one transaction means: the outcome of the delivery's attempt, its class, whether it condemns the address.
+//! What one transaction means: the outcome of the delivery's attempt, its class, what it says of the address.
 //!
 //! Not here: the rules of the classes (`domain::bounce`), when to try again (`domain::retry`), writing it down (`store`).
 
@@ -28,6 +28,9 @@ pub struct Attempted {
     pub class: &'static str,
     /// The reply says that the address itself is no good: it may not be mailed any more.
     pub condemns: bool,
+    /// The reply says that the recipient can't be reached now, and may be another time. Where the delivery ends with it, it
+    /// counts towards what an address may have of that.
+    pub is_soft: bool,
 }
 
 impl Attempted {
@@ -67,7 +70,7 @@ impl Attempted {
     }
 
     fn said(outcome: Outcome, phase: &'static str, text: String) -> Self {
-        Self { outcome, phase, code: None, enhanced: None, text, class: "", condemns: false }
+        Self { outcome, phase, code: None, enhanced: None, text, class: "", condemns: false, is_soft: false }
     }
 
     fn replied(outcome: Outcome, phase: Phase, reply: &Reply) -> Self {
@@ -94,6 +97,7 @@ impl Attempted {
         Self {
             class: verdict.class.as_str(),
             condemns: self.outcome == Outcome::Rejected && verdict.severity == Severity::Hard && is_about_recipient,
+            is_soft: verdict.severity == Severity::Soft && is_about_recipient,
             ..self
         }
     }
@@ -131,6 +135,25 @@ mod tests {
         }
         let deferred = smtp::Outcome::Deferred { phase: Phase::Rcpt, reply: reply(450, (4, 1, 1), "no such user") };
         assert!(!Attempted::from_session(&deferred).condemns);
+    }
+
+    #[test]
+    fn what_may_pass_is_soft_and_what_is_about_us_is_not() {
+        for (phase, code, enhanced, text, is_soft) in [
+            (Phase::Rcpt, 552, (5, 2, 2), "mailbox full", true),
+            (Phase::Rcpt, 452, (4, 2, 2), "mailbox full", true),
+            (Phase::Mail, 452, (4, 2, 2), "mailbox full", false),
+            (Phase::Rcpt, 550, (5, 1, 1), "no such user", false),
+            (Phase::Dot, 554, (5, 7, 1), "spam", false),
+            (Phase::Rcpt, 451, (4, 7, 0), "too many messages, slow down", false),
+        ] {
+            let reply = reply(code, enhanced, text);
+            let outcome = match code {
+                500.. => smtp::Outcome::Rejected { phase, reply },
+                _ => smtp::Outcome::Deferred { phase, reply },
+            };
+            assert_eq!(Attempted::from_session(&outcome).is_soft, is_soft, "{phase} {code} {text}");
+        }
     }
 
     #[test]

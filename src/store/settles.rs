@@ -12,7 +12,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    Connection, StoreError, events,
+    Connection, StoreError, events, soft_bounces,
     suppressions::{self, NewSuppression},
     transitions::{Transition, Transitions, Writer},
 };
@@ -67,6 +67,9 @@ pub struct Settle {
     pub next: Option<Retry>,
     /// The reply condemns the address: suppress it in the workspace.
     pub condemned: bool,
+    /// The reply says that the recipient can't be reached now: if the delivery ends with it, it counts towards the soft
+    /// failures that the workspace bears of an address.
+    pub soft: bool,
 }
 
 /// A delivery that ends without an attempt: rendering failed, not to be mailed, too old.
@@ -296,7 +299,7 @@ async fn write_attempts(
     Ok(())
 }
 
-/// Log these failures, and suppress the addresses that were condemned.
+/// Log these failures, and suppress the addresses that were condemned, or failed softly once too often.
 async fn record_failures(
     connection: &mut Connection,
     workspace: WorkspaceId,
@@ -311,11 +314,15 @@ async fn record_failures(
         data: json!({"class": settle.class, "code": settle.code, "enhanced": settle.enhanced, "text": settle.text}),
     });
     events::append_all(connection, workspace, &events, now).await?;
-    let condemned: Vec<_> = failures.iter().copied().filter(|settle| settle.condemned).collect();
-    let suppressions = column(&condemned, |settle| NewSuppression {
+    let soft = failures.iter().filter(|settle| settle.soft && !settle.condemned);
+    let soft: Vec<_> = soft.map(|settle| (settle.address_key.as_str(), settle.delivery)).collect();
+    let enough = soft_bounces::count(connection, workspace, &soft, now).await?;
+    let is_enough = |settle: &Settle| settle.soft && enough.contains(&settle.address_key);
+    let ended = failures.iter().copied().filter(|settle| settle.condemned || is_enough(settle));
+    let suppressions = column(&ended.collect::<Vec<_>>(), |settle| NewSuppression {
         address_key: &settle.address_key,
         list: None,
-        reason: SuppressionReason::HardBounce,
+        reason: if settle.condemned { SuppressionReason::HardBounce } else { SuppressionReason::SoftBounce },
         origin: json!({"kind": "reply", "delivery_id": settle.delivery, "text": settle.text}),
         expires_at: None,
     });

@@ -83,6 +83,7 @@ fn outcome(one: &StartedCampaign, claim: &Claim, claimed: &Claimed, outcome: Out
         class: if outcome == Outcome::Rejected { "no_such_user" } else { "" },
         next: None,
         condemned: outcome == Outcome::Rejected,
+        soft: false,
     }
 }
 

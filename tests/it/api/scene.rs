@@ -154,6 +154,7 @@ fn settle(claim: &Claim, one: &Claimed, relay: RelayId, (outcome, class): (Outco
         class,
         next: (outcome == Outcome::Deferred).then(|| Retry::At(Utc::now() + chrono::TimeDelta::hours(1))),
         condemned: outcome == Outcome::Rejected,
+        soft: false,
     }
 }
 

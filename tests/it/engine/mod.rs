@@ -13,3 +13,4 @@ mod outage;
 mod relays;
 mod shares;
 mod signing;
+mod soft_failures;

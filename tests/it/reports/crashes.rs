@@ -207,6 +207,7 @@ async fn a_report_that_comes_before_the_settle_wins() {
         class: "",
         next: None,
         condemned: false,
+        soft: false,
     };
     let mut tx = one.store.begin().await.unwrap();
     settles::commit(&mut tx, one.workspace, one.node, &[settle], Utc::now()).await.unwrap();
