@@ -73,6 +73,27 @@ create table mailboxes (
     check (kind = 'imap' or filing in ('leave', 'delete'))
 );
 
+-- How a mailbox gets its access tokens, instead of a secret: the consent of its owner (OAuth 2.0, RFC 6749 §6).
+create table mailbox_grants (
+    workspace_id uuid not null,
+    mailbox_id uuid not null,
+    -- https; where the refresh token goes, and nowhere else.
+    token_url text not null,
+    client_id text not null,
+    scope text,
+    -- Sealed, bound to `mailbox_grants.<column>/<mailbox_id>/secret`.
+    client_secret bytea,
+    client_secret_key_id smallint,
+    refresh_token bytea not null,
+    refresh_token_key_id smallint not null,
+    -- The last access token, for as long as it is good.
+    access_token bytea,
+    access_token_key_id smallint,
+    expires_at timestamptz,
+    primary key (workspace_id, mailbox_id),
+    foreign key (workspace_id, mailbox_id) references mailboxes (workspace_id, id) on delete cascade
+);
+
 -- Where the reader stands in a folder; committed together with the raw report. `folder` is a URL that names the server as
 -- well (imap://user@host:port/INBOX): after an edit the UIDs are another server's.
 create table mailbox_cursors (
@@ -103,6 +124,54 @@ create table maildrop_messages (
     unique (workspace_id, mailbox_id, folder, uid),
     foreign key (workspace_id, mailbox_id) references mailboxes (workspace_id, id) on delete cascade
 );
+
+-- Where a mail service tells by HTTP of bounces and complaints (Amazon SES, SendGrid, Mailgun, Postmark): an address with
+-- an unguessable token, and how it is known that the service speaks. The lease: one node reads its events at a time.
+create table inbound_webhooks (
+    workspace_id uuid not null references workspaces (id),
+    id uuid not null,
+    name text not null check (length(name) between 1 and 200),
+    kind text not null check (kind in ('amazon_ses', 'sendgrid', 'mailgun', 'postmark')),
+    -- Amazon SES: the SNS topic whose messages are taken, and when the subscription to it was confirmed.
+    topic_arn text,
+    subscribed_at timestamptz,
+    -- SendGrid: the key that its signatures are checked with (DER, SubjectPublicKeyInfo).
+    public_key bytea,
+    -- Postmark: the user of the Basic authentication.
+    username text,
+    -- Mailgun: its signing key; Postmark: the password. Sealed, bound to `inbound_webhooks/<id>/secret`.
+    secret bytea,
+    secret_key_id smallint,
+    enabled boolean not null default true,
+    -- The last request that was taken, and the last that was refused, with why.
+    last_event_at timestamptz,
+    last_error text,
+    last_error_at timestamptz,
+    lease_owner uuid,
+    lease_until timestamptz,
+    created_at timestamptz not null,
+    updated_at timestamptz not null,
+    revision bigint not null default 1,
+    primary key (workspace_id, id),
+    check ((kind = 'amazon_ses') = (topic_arn is not null)),
+    check ((kind = 'sendgrid') = (public_key is not null)),
+    check ((kind = 'postmark') = (username is not null)),
+    check ((kind in ('mailgun', 'postmark')) = (secret is not null))
+);
+
+-- Tokens that Mailgun signed and that were used: the signature covers nothing of the body, so none may come twice with
+-- another one. Forgotten when the time in which they are believed is over.
+create table inbound_tokens (
+    workspace_id uuid not null,
+    inbound_webhook_id uuid not null,
+    -- SHA-256 of the token, and of the body that came with it.
+    token bytea not null,
+    body bytea not null,
+    seen_at timestamptz not null,
+    primary key (workspace_id, inbound_webhook_id, token),
+    foreign key (workspace_id, inbound_webhook_id) references inbound_webhooks (workspace_id, id) on delete cascade
+);
+create index inbound_tokens_by_age on inbound_tokens (seen_at);
 
 create table sender_domains (
     workspace_id uuid not null references workspaces (id),

@@ -18,15 +18,19 @@ create index changes_by_xid on changes (xid);
 -- For forgetting what is old.
 create index changes_by_time on changes (created_at);
 
--- A message of a mailbox, raw, from the moment it was fetched. Filed on the server only after this row is committed.
+-- A message of a mailbox, raw, from the moment it was fetched. Filed on the server only after this row is committed. Or an
+-- event that came by an inbound webhook: its JSON, committed before the answer.
 create table reports (
     workspace_id uuid not null,
     id uuid not null,
-    mailbox_id uuid not null,
+    mailbox_id uuid,
     -- Where it stands, or stood before it was filed: the folder as in mailbox_cursors.
-    folder text not null,
-    uidvalidity bigint not null,
-    uid bigint not null,
+    folder text,
+    uidvalidity bigint,
+    uid bigint,
+    inbound_webhook_id uuid,
+    -- SHA-256 of the service's own id of the event.
+    event_key bytea,
     sha256 bytea not null,
     size_bytes bigint not null,
     -- Null when it was too large to fetch.
@@ -47,7 +51,11 @@ create table reports (
     filed_at timestamptz,
     primary key (workspace_id, id),
     unique (workspace_id, mailbox_id, folder, uidvalidity, uid),
-    foreign key (workspace_id, mailbox_id) references mailboxes (workspace_id, id) on delete cascade
+    unique (workspace_id, inbound_webhook_id, event_key),
+    foreign key (workspace_id, mailbox_id) references mailboxes (workspace_id, id) on delete cascade,
+    foreign key (workspace_id, inbound_webhook_id) references inbound_webhooks (workspace_id, id) on delete cascade,
+    check (case when mailbox_id is null then num_nonnulls(inbound_webhook_id, event_key) = 2 and num_nonnulls(folder, uidvalidity, uid) = 0
+                else num_nonnulls(inbound_webhook_id, event_key) = 0 and num_nonnulls(folder, uidvalidity, uid) = 3 end)
 );
 create index reports_by_hash on reports (workspace_id, mailbox_id, sha256);
 -- What people look for among very many: the few that were set aside, and those that are nobody's.
@@ -57,6 +65,8 @@ create index reports_by_class on reports (workspace_id, class, id) where class i
 -- Apart from each other: while a mailbox is drained, thousands wait to be filed, and what is to be read is looked for each time.
 create index reports_unread on reports (workspace_id, mailbox_id, id) where state = 'fetched';
 create index reports_unfiled on reports (workspace_id, mailbox_id, uid) where state <> 'fetched' and filed_at is null;
+create index reports_open_events on reports (workspace_id, inbound_webhook_id, id)
+    where state = 'fetched' and inbound_webhook_id is not null;
 create index reports_by_delivery on reports (workspace_id, delivery_id) where delivery_id is not null;
 
 -- The event log: facts in the order they were recorded, from which webhooks will be made.

@@ -1,4 +1,5 @@
-//! What the API throws away in time: kept answers of old requests, buckets of keys that nobody uses.
+//! What the API throws away in time: kept answers of old requests, buckets of keys that nobody uses,
+//! used tokens of inbound webhooks.
 
 use std::time::Duration;
 
@@ -6,10 +7,12 @@ use chrono::{TimeDelta, Utc};
 use tokio::sync::watch;
 
 use super::call::Context;
-use crate::store::{StoreError, idempotency_keys};
+use crate::store::{StoreError, idempotency_keys, inbound_events};
 
 /// Between two rounds.
 const EVERY: Duration = Duration::from_secs(600);
+/// Longer than any of them is believed (`track`).
+const TOKENS_KEPT: TimeDelta = TimeDelta::days(1);
 
 /// Keep house until `shutdown` becomes true.
 pub async fn keep_house(context: &Context, mut shutdown: watch::Receiver<bool>) {
@@ -28,5 +31,6 @@ async fn prune(context: &Context) -> Result<(), StoreError> {
     let kept = TimeDelta::hours(i64::from(context.settings.api.idempotency_hours));
     let mut connection = context.store.acquire().await?;
     idempotency_keys::prune(&mut connection, Utc::now() - kept).await?;
+    inbound_events::forget_tokens(&mut connection, Utc::now() - TOKENS_KEPT).await?;
     Ok(())
 }

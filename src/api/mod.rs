@@ -24,8 +24,10 @@ mod deliveries;
 mod dkim_keys;
 mod housekeeping;
 mod idempotency;
+mod inbound_webhooks;
 mod listener;
 mod lists;
+mod mailbox_grants;
 mod mailbox_terms;
 mod mailboxes;
 mod page;
@@ -81,6 +83,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         verification::endpoints(),
         relays::endpoints(),
         mailboxes::endpoints(),
+        inbound_webhooks::endpoints(),
         probes::endpoints(),
         campaigns::endpoints(),
         campaign_moves::endpoints(),

@@ -65,8 +65,15 @@ impl Edited {
 }
 
 /// Read the fields of a peer; `stands` is the one that is edited, none makes a new one. `auths` are the ways to log in, the
-/// default first. Where there is a fault it is noted and none is answered.
-pub fn read(call: &Call, reader: &Reader<'_>, stands: Option<&Peer>, auths: &[&'static str]) -> Option<Edited> {
+/// default first; `is_granted` says that the body gives a credential of another sort, which takes the secret's place. Where
+/// there is a fault it is noted and none is answered.
+pub fn read(
+    call: &Call,
+    reader: &Reader<'_>,
+    stands: Option<&Peer>,
+    auths: &[&'static str],
+    is_granted: bool,
+) -> Option<Edited> {
     let host = read_host(call, reader);
     let port = reader.integer("port", 1..=65_535).and_then(|port| i32::try_from(port).ok());
     let tls = reader.word("tls", TLS).map(str::to_owned);
@@ -101,7 +108,7 @@ pub fn read(call: &Call, reader: &Reader<'_>, stands: Option<&Peer>, auths: &[&'
     let port = settle(reader, "port", port, stands.map(|peer| peer.port));
     let tls = settle(reader, "tls", tls, stands.map(|peer| peer.tls.clone()));
     let has_secret = match secret {
-        Patch::Keep => stands.is_some_and(|peer| peer.has_secret),
+        Patch::Keep => is_granted || stands.is_some_and(|peer| peer.has_secret),
         Patch::Clear => false,
         Patch::Set(_) => true,
     };
@@ -119,9 +126,9 @@ pub fn read(call: &Call, reader: &Reader<'_>, stands: Option<&Peer>, auths: &[&'
             .unwrap_or_else(|| stands.is_some_and(|peer| peer.allow_plaintext_auth)),
     };
     if logs_in {
-        check_login(reader, &peer, stands.filter(|_| matches!(secret, Patch::Keep)));
+        check_login(reader, &peer, stands.filter(|_| matches!(secret, Patch::Keep) && !is_granted));
     }
-    let is_another = stands != Some(&peer) || matches!(secret, Patch::Set(_));
+    let is_another = stands != Some(&peer) || matches!(secret, Patch::Set(_)) || is_granted;
     Some(Edited { secret: if logs_in { secret } else { Patch::Clear }, is_another, peer })
 }
 
@@ -155,8 +162,7 @@ fn check_login(reader: &Reader<'_>, peer: &Peer, keeps: Option<&Peer>) {
     let is_barer =
         (peer.tls == "none" && old.tls != "none") || (peer.allow_plaintext_auth && !old.allow_plaintext_auth);
     if is_elsewhere || is_barer {
-        let hint =
-            "send the password again: a stored one goes only to the server, user and protection it was given for";
+        let hint = "send the password (or what stands for it) again: a stored one goes only to the server, user and protection it was given for";
         reader.note("password", "required", hint);
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::{
     call::{Answer, Call},
     endpoint::{BodyKind, Endpoint, LONG},
+    mailbox_grants::{self, TokenFault},
     problem::Problem,
     route,
 };
@@ -106,8 +107,14 @@ async fn test_mailbox(call: &Call) -> Result<Answer, Problem> {
     let found = mailboxes::find(&mut connection, workspace, id).await?;
     let found = found.ok_or_else(|| Problem::not_found("mailbox"))?;
     drop(connection);
-    let outcome = match open_mailbox(call, &found) {
-        Err(reason) => Outcome::failed("auth", reason),
+    let secret = match mailbox_secret(call, &found).await {
+        Err(TokenFault::Problem(problem)) => return Err(problem),
+        Err(TokenFault::Words(words)) => Err(words),
+        Ok(secret) => Ok(secret),
+    };
+    let opened = secret.and_then(|secret| open_mailbox(call, &found, secret).map_err(str::to_owned));
+    let outcome = match opened {
+        Err(reason) => Outcome::failed("auth", &reason),
         Ok(settings) => {
             let policy = call.context.settings.network.policy();
             match timeout(WHOLE_LIMIT, mailbox::probe(&settings, &policy)).await {
@@ -132,12 +139,16 @@ async fn test_mailbox(call: &Call) -> Result<Answer, Problem> {
     Ok(outcome.answer(call))
 }
 
-fn open_mailbox(call: &Call, row: &Mailbox) -> Result<mailbox::Settings, &'static str> {
-    let secret = row
-        .sealed()
-        .and_then(|sealed| call.context.keyring.open(&secret_binding("mailboxes", row.id), &sealed).ok())
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .ok_or("its password does not open with this installation's keys: send it again")?;
+/// Its password, or an access token.
+async fn mailbox_secret(call: &Call, row: &Mailbox) -> Result<SecretString, TokenFault> {
+    let Some(sealed) = row.sealed() else { return mailbox_grants::token(call, MailboxId(row.id)).await };
+    let opened = call.context.keyring.open(&secret_binding("mailboxes", row.id), &sealed).ok();
+    let secret = opened.and_then(|bytes| String::from_utf8(bytes).ok()).map(SecretString::from);
+    let closed = "its password does not open with this installation's keys: send it again";
+    secret.ok_or_else(|| TokenFault::Words(closed.to_owned()))
+}
+
+fn open_mailbox(call: &Call, row: &Mailbox, secret: SecretString) -> Result<mailbox::Settings, &'static str> {
     Ok(mailbox::Settings {
         kind: mailbox::Kind::parse(&row.kind).ok_or("its kind is not known")?,
         host: row.host.clone(),
@@ -146,7 +157,7 @@ fn open_mailbox(call: &Call, row: &Mailbox) -> Result<mailbox::Settings, &'stati
         extra_ca_pem: call.context.extra_ca_pem.clone(),
         auth: Auth::parse(&row.auth).ok_or("its kind of login is not known")?,
         username: row.username.clone(),
-        secret: SecretString::from(secret),
+        secret,
         allow_plaintext_auth: row.allow_plaintext_auth,
         folders: row.folders.clone(),
         filing: Filing::parse(

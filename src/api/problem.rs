@@ -19,6 +19,8 @@ pub enum Kind {
     Malformed,
     /// No key, or none that is valid.
     Unauthenticated,
+    /// What came by an inbound webhook is not signed as it must be, or was signed too long ago.
+    InvalidSignature,
     /// The key lacks the scope.
     MissingScope,
     /// The key may not be used from there.
@@ -65,9 +67,10 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Malformed,
         Self::Unauthenticated,
+        Self::InvalidSignature,
         Self::MissingScope,
         Self::IpNotAllowed,
         Self::WrongKey,
@@ -96,6 +99,7 @@ impl Kind {
         match self {
             Self::Malformed => ("malformed", 400, "The request is malformed"),
             Self::Unauthenticated => ("unauthenticated", 401, "A valid API key is needed"),
+            Self::InvalidSignature => ("invalid-signature", 401, "The signature is not accepted"),
             Self::MissingScope => ("missing-scope", 403, "The key lacks the scope"),
             Self::IpNotAllowed => ("ip-not-allowed", 403, "The key may not be used from this address"),
             Self::WrongKey => ("wrong-key", 403, "This needs the other sort of key"),

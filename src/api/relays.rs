@@ -43,7 +43,7 @@ async fn create(call: &Call, connection: &mut Connection) -> Result<Answer, Prob
     let workspace = call.workspace()?;
     let reader = call.reader();
     let name = reader.required_line("name", 1..=200);
-    let edited = peer::read(call, &reader, None, AUTHS);
+    let edited = peer::read(call, &reader, None, AUTHS, false);
     let terms = Terms::read(&reader);
     let (name, edited) = reader.finish(|| name.zip(edited))?;
     let id = RelayId::new();
@@ -102,7 +102,7 @@ async fn edit(call: &Call, connection: &mut Connection) -> Result<Answer, Proble
     let mut relay = relays::lock(connection, workspace, id).await?.ok_or_else(|| Problem::not_found("relay"))?;
     let reader = call.reader();
     let name = reader.keep_or_set("name", reader.line("name", 1..=200));
-    let edited = peer::read(call, &reader, Some(&peer_of(&relay)), AUTHS);
+    let edited = peer::read(call, &reader, Some(&peer_of(&relay)), AUTHS, false);
     let terms = Terms::read(&reader);
     let edited = reader.finish(|| edited)?;
     call.check_revision(relay.revision)?;

@@ -1,4 +1,5 @@
-//! `/v1/reports`: what was found in mailboxes, as it was read, with its text; and reading a message by hand.
+//! `/v1/reports`: what was found in mailboxes or came by inbound webhooks, as it was read, with its text; and reading a
+//! message by hand.
 //!
 //! Not here: the mailbox reader (`reports`), what a refusal means (`domain::bounce`).
 
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     domain::{
         bounce::{BounceClass, describe},
-        id::{DeliveryId, MailboxId, ReportId},
+        id::{DeliveryId, InboundWebhookId, MailboxId, ReportId},
     },
     mail::report::{InspectError, header_fields, inspect},
     store::{
@@ -49,6 +50,7 @@ async fn page(call: &Call, connection: &mut Connection) -> Result<Answer, Proble
         class: query.parsed("class", "not_one_of", parse_class),
         attributed: query.boolean("attributed"),
         mailbox: query.id::<MailboxId>("mailbox_id"),
+        inbound_webhook: query.id::<InboundWebhookId>("inbound_webhook_id"),
         fetched_from: query.time("fetched_from"),
         fetched_before: query.time("fetched_before"),
     };
@@ -68,7 +70,11 @@ fn parse_class(text: &str) -> Result<String, &'static str> {
 async fn read(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
     let (workspace, id) = (call.workspace()?, report_id(call)?);
     let report = report_views::find(connection, workspace, id).await?.ok_or_else(not_found)?;
-    let raw = report_views::raw(connection, workspace, id).await?.flatten().unwrap_or_default();
+    // An event is JSON: it has no header.
+    let raw = match report.mailbox_id {
+        Some(_) => report_views::raw(connection, workspace, id).await?.flatten().unwrap_or_default(),
+        None => Vec::new(),
+    };
     let mut shown = show(&report);
     let headers = header_fields(&raw).into_iter().map(|(name, value)| json!({"name": name, "value": value}));
     if let Value::Object(fields) = &mut shown {
@@ -79,10 +85,12 @@ async fn read(call: &Call, connection: &mut Connection) -> Result<Answer, Proble
 
 /// As bytes that no browser renders: it is a stranger's message.
 async fn download(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
-    let id = report_id(call)?;
-    let raw = report_views::raw(connection, call.workspace()?, id).await?.ok_or_else(not_found)?;
+    let (workspace, id) = (call.workspace()?, report_id(call)?);
+    let report = report_views::find(connection, workspace, id).await?.ok_or_else(not_found)?;
+    let raw = report_views::raw(connection, workspace, id).await?.ok_or_else(not_found)?;
     let raw = raw.ok_or_else(|| Problem::new(Kind::NotFound, NOT_KEPT))?;
-    Ok(Answer::download(&format!("{id}.eml"), raw))
+    let kind = if report.mailbox_id.is_some() { "eml" } else { "json" };
+    Ok(Answer::download(&format!("{id}.{kind}"), raw))
 }
 
 const NOT_KEPT: &str = "Its text is not kept: it was too large to be fetched";
@@ -128,7 +136,8 @@ fn show(report: &ReportView) -> Value {
     let recipients = report.inspection.as_ref().and_then(|view| view.get("recipients"));
     json!({
         "id": ReportId(report.id),
-        "mailbox_id": MailboxId(report.mailbox_id),
+        "mailbox_id": report.mailbox_id.map(MailboxId),
+        "inbound_webhook_id": report.inbound_webhook_id.map(InboundWebhookId),
         "state": report.state,
         "state_reason": report.state_reason,
         "kind": report.kind,

@@ -13,9 +13,7 @@ pub fn current() -> String {
     CURRENT.try_with(Clone::clone).unwrap_or_default()
 }
 
-/// Run `future` as the work of a new request; answers its id too.
-pub async fn scope<F: Future>(future: F) -> (String, F::Output) {
-    let id = RequestId::new().to_string();
-    let output = CURRENT.scope(id.clone(), future).await;
-    (id, output)
+/// Run `future` as the work of the request with this id.
+pub async fn scope<F: Future>(id: RequestId, future: F) -> F::Output {
+    CURRENT.scope(id.to_string(), future).await
 }

@@ -16,6 +16,8 @@ pub const SCOPES: &[&str] = &[
     "relays.write",
     "mailboxes.read",
     "mailboxes.write",
+    "inbound_webhooks.read",
+    "inbound_webhooks.write",
     "campaigns.read",
     "campaigns.write",
     "campaigns.send",

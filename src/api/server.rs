@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use actix_web::{
-    Error, HttpRequest, HttpResponse, ResponseError,
+    Error, HttpMessage, HttpRequest, HttpResponse, ResponseError,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     error::InternalError,
@@ -19,6 +19,7 @@ use super::{
     problem::{Kind, Problem},
     request_id,
 };
+use crate::domain::id::RequestId;
 
 /// Add these endpoints to an actix-web app. Every other path is answered by [`not_found`].
 pub fn mount(config: &mut web::ServiceConfig, context: &Arc<Context>, endpoints: Vec<Endpoint>) {
@@ -64,7 +65,10 @@ pub async fn around(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let (method, path) = (request.method().clone(), request.path().to_owned());
     let began = std::time::Instant::now();
-    let (id, result) = request_id::scope(async move {
+    let id = RequestId::new();
+    // For recipients' routes, whose problems name it too.
+    request.extensions_mut().insert(id);
+    let result = request_id::scope(id, async move {
         // The request itself must not be held here: the router needs it for itself.
         match next.call(request).await {
             Ok(response) if is_own_words(&response) => Ok(response.map_into_left_body()),
@@ -87,6 +91,7 @@ pub async fn around(
     })
     .await;
     let mut response = result?;
+    let id = id.to_string();
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
     }

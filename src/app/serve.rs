@@ -26,6 +26,7 @@ use crate::{
     api,
     config::{self, Settings},
     dispatch,
+    network::HttpsClient,
     relay::Connector,
     reports,
     store::nodes::Node,
@@ -156,7 +157,8 @@ impl Service {
         let touched = if roles.contains(Role::Track) {
             // Of its own, so that no press of the API keeps an unsubscribe waiting.
             let apart = store.beside(FOR_TRACK);
-            let (context, waiting) = track::Context::new(apart, Arc::clone(&keyring), &settings.tracking)?;
+            let https = HttpsClient::new(settings.network.policy(), extra_ca_pem.clone());
+            let (context, waiting) = track::Context::new(apart, Arc::clone(&keyring), &settings.tracking, https)?;
             let waiting = Arc::new(tokio::sync::Mutex::new(waiting));
             self.writers.keep("track", move |shutdown| {
                 let waiting = Arc::clone(&waiting);

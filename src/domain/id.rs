@@ -139,6 +139,8 @@ ids! {
     RelayId "rly";
     /// An IMAP account with reports.
     MailboxId "mbx";
+    /// Where a mail service tells of bounces by HTTP.
+    InboundWebhookId "inb";
     /// One content to one audience.
     CampaignId "cmp";
     /// Up to some 500 deliveries of one campaign and one provider.
@@ -147,7 +149,7 @@ ids! {
     DeliveryId "dlv";
     /// An address that may not be mailed.
     SuppressionId "sup";
-    /// A message of a mailbox.
+    /// A message of a mailbox, or an event of an inbound webhook.
     ReportId "rep";
     /// A row of the event log.
     EventId "evt";

@@ -16,9 +16,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 mod password;
 mod signing;
+mod verifying;
 
 pub use password::{MAX_ITERATIONS, cram_md5, hmac_sha256, stretch_sha256};
 pub use signing::{SigningAlgorithm, SigningKey, SigningKeyError};
+pub use verifying::{Hash, is_p256_key, verify_ecdsa_p256, verify_rsa};
 
 /// Bytes of one key.
 pub const KEY_BYTES: usize = 32;
@@ -65,6 +67,8 @@ pub enum Purpose {
     ApiKey,
     /// What identifies a repeated request; its body may hold a password.
     Request,
+    /// The address of an inbound webhook.
+    Inbound,
 }
 
 impl Purpose {
@@ -76,6 +80,7 @@ impl Purpose {
             Self::Cursor => b"postrider cursor v1",
             Self::ApiKey => b"postrider api key v1",
             Self::Request => b"postrider request v1",
+            Self::Inbound => b"postrider inbound v1",
         }
     }
 }
@@ -91,7 +96,7 @@ pub struct Sealed {
 
 struct Key {
     id: u8,
-    mac: [hmac::Key; 6],
+    mac: [hmac::Key; 7],
     seal: LessSafeKey,
     fingerprint: String,
 }
@@ -236,6 +241,7 @@ impl Key {
                 mac(Purpose::Cursor)?,
                 mac(Purpose::ApiKey)?,
                 mac(Purpose::Request)?,
+                mac(Purpose::Inbound)?,
             ],
             seal: LessSafeKey::new(seal),
             fingerprint: print.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect(),

@@ -1,4 +1,5 @@
-//! Signed tokens: what stands in the unsubscribe, click and pixel URLs of a message, and in the page cursors of the API.
+//! Signed tokens: what stands in the unsubscribe, click and pixel URLs of a message, in the page cursors of the API, and
+//! in the addresses of inbound webhooks.
 //!
 //! Every token is `base64url(kind | key id | body | MAC | tail)` without padding. The first byte says what it is and in
 //! which version; the MAC (80 bits) covers all other bytes, and each purpose has a key of its own, so no token can stand
@@ -23,6 +24,7 @@ const KIND_UNSUBSCRIBE: u8 = 0x11;
 const KIND_OPEN: u8 = 0x12;
 const KIND_LINK: u8 = 0x13;
 const KIND_CURSOR: u8 = 0x14;
+const KIND_INBOUND: u8 = 0x15;
 
 const HEAD_BYTES: usize = 2;
 const ID_BYTES: usize = 16;
@@ -146,6 +148,33 @@ impl Link {
             n: n.map(u16::from_be_bytes).ok_or(TokenError::Malformed)?,
             url,
         })
+    }
+}
+
+/// The address of an inbound webhook, which its service is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inbound {
+    /// The workspace.
+    pub workspace: Uuid,
+    /// The inbound webhook.
+    pub webhook: Uuid,
+}
+
+impl Inbound {
+    /// The token: 59 characters.
+    pub fn sign(&self, keyring: &Keyring) -> String {
+        let body = [*self.workspace.as_bytes(), *self.webhook.as_bytes()].concat();
+        sign(keyring, Purpose::Inbound, KIND_INBOUND, &body, &[], &[])
+    }
+
+    /// Reads a token that [`Inbound::sign`] made.
+    ///
+    /// # Errors
+    /// [`TokenError`] for everything else.
+    pub fn verify(keyring: &Keyring, token: &str) -> Result<Self, TokenError> {
+        let parsed = Parsed::read(token, KIND_INBOUND, 2 * ID_BYTES, 0)?;
+        parsed.check(keyring, Purpose::Inbound, &[])?;
+        Ok(Self { workspace: parsed.id(0)?, webhook: parsed.id(1)? })
     }
 }
 

@@ -3,7 +3,8 @@
 //! [`NetworkPolicy`] is pure; [`resolve()`] looks a host up once and hands back only addresses that the policy permits, and
 //! those are what the caller connects to, so a name that answers differently the next time gains nothing.
 //!
-//! [`Dns`] asks for TXT and MX records. [`shake_hands`] is the TLS handshake of a client, for whatever was connected.
+//! [`Dns`] asks for TXT and MX records. [`shake_hands`] is the TLS handshake of a client, for whatever was connected, and
+//! [`HttpsClient`] fetches the little that is fetched over HTTPS.
 //!
 //! Not here: connecting (`smtp`, `mailbox`), the setting itself (`config`, `network.allow`).
 //!
@@ -11,12 +12,14 @@
 
 mod cidr;
 mod dns;
+mod https;
 mod policy;
 mod resolve;
 mod tls;
 
 pub use cidr::{Cidr, CidrError};
 pub use dns::{Dns, DnsError};
+pub use https::{HttpsAnswer, HttpsClient, HttpsError, https_host, is_https_url};
 pub use policy::NetworkPolicy;
 pub use resolve::{ResolveError, resolve};
-pub use tls::{TlsError, TlsInfo, shake_hands};
+pub use tls::{TlsError, TlsInfo, public_key_in_pem, shake_hands};

@@ -10,6 +10,7 @@ use rustls::{
     CertificateError, ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
+    server::ParsedCertificate,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -84,6 +85,13 @@ pub async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
             .to_owned(),
     };
     Ok((stream, info))
+}
+
+/// The public key (SubjectPublicKeyInfo in DER) of the first certificate in this PEM text.
+pub fn public_key_in_pem(pem: &[u8]) -> Option<Vec<u8>> {
+    let certificate = CertificateDer::from_pem_slice(pem).ok()?;
+    let parsed = ParsedCertificate::try_from(&certificate).ok()?;
+    Some(parsed.subject_public_key_info().to_vec())
 }
 
 async fn system_roots() -> Result<Arc<RootCertStore>, TlsError> {

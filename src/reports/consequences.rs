@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     context::Context,
-    judgement::{Consequence, judge},
+    judgement::{Consequence, is_about, judge},
     reading::Facts,
 };
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     store::{
         self, StoreError,
         bounces::{self, Bounce, Complaint},
+        opt_outs,
         reports::{self, Recorded},
     },
 };
@@ -57,7 +58,10 @@ async fn try_write(
     let mut transaction = context.store.begin().await?;
     let signed: Vec<_> = read.iter().flat_map(|(_, facts)| facts.signed.iter().copied()).collect();
     let subjects = bounces::lock_all(&mut transaction, workspace, &signed).await?;
-    let subject_of = |facts: &Facts| facts.signed.iter().find_map(|delivery| subjects.get(delivery));
+    let subject_of = |facts: &Facts| {
+        let found = facts.signed.iter().find_map(|delivery| subjects.get(delivery));
+        found.filter(|one| !facts.must_name_address || is_about(&facts.inspection, &one.address_key))
+    };
     let rows: Vec<_> = read
         .iter()
         .map(|(report, facts)| Recorded {
@@ -69,7 +73,7 @@ async fn try_write(
         })
         .collect();
     let recorded = reports::record_all(&mut transaction, workspace, &rows, now).await?;
-    let (mut bounced, mut complained) = (Vec::new(), Vec::new());
+    let (mut bounced, mut complained, mut unsubscribed) = (Vec::new(), Vec::new(), Vec::new());
     for (report, facts) in read.iter().filter(|(report, _)| recorded.contains(report)) {
         let (report, Some(subject)) = (*report, subject_of(facts)) else { continue };
         match judge(&facts.inspection, &subject.address_key) {
@@ -88,12 +92,19 @@ async fn try_write(
             Consequence::Complained(feedback) => {
                 complained.push((subject, Complaint { report, feedback: feedback.as_str() }));
             }
+            Consequence::Unsubscribed => unsubscribed.push((subject, report)),
         }
     }
     let bounced = bounces::bounce_all(&mut transaction, workspace, context.node, &bounced, now).await?;
     let complained = bounces::complain_all(&mut transaction, workspace, &complained, now).await?;
+    // In key order, as the others are written.
+    unsubscribed.sort_by(|one, other| one.0.address_key.cmp(&other.0.address_key));
+    for (subject, report) in &unsubscribed {
+        opt_outs::unsubscribe(&mut transaction, workspace, subject, *report, now).await?;
+    }
     store::commit(transaction).await?;
     let (n_reports, n_bounced, n_complained) = (recorded.len(), bounced.len(), complained.len());
-    tracing::debug!(%workspace, n_reports, n_bounced, n_complained, "recorded reports");
+    let n_unsubscribed = unsubscribed.len();
+    tracing::debug!(%workspace, n_reports, n_bounced, n_complained, n_unsubscribed, "recorded reports");
     Ok(())
 }

@@ -1,6 +1,10 @@
 //! Why a step of a reader failed.
 
-use crate::{keyring::KeyringError, mailbox::MailboxError, store::StoreError};
+use crate::{
+    keyring::KeyringError,
+    mailbox::{MailboxError, OAuthError},
+    store::StoreError,
+};
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -11,9 +15,12 @@ pub enum ReportsError {
     /// The mailbox's password doesn't open: the key file is not the one that sealed it.
     #[error("the stored password can't be opened: {0}")]
     Secret(#[from] KeyringError),
-    /// The mailbox has no password.
-    #[error("the mailbox has no password")]
+    /// The mailbox has neither a password nor a grant.
+    #[error("the mailbox has neither a password nor `oauth`")]
     NoSecret,
+    /// There is no access token for it.
+    #[error(transparent)]
+    OAuth(#[from] OAuthError),
     /// The server has these messages and doesn't hand them out.
     #[error("the server lists message {uid} and does not hand it out: {words}")]
     Withheld {

@@ -17,8 +17,10 @@ pub(super) enum Consequence {
     Nothing,
     /// The delivery bounced.
     Bounced(Failure),
-    /// The recipient wants no more.
+    /// The recipient complained, or opted out by way of the provider.
     Complained(Feedback),
+    /// The recipient used an unsubscribe link of the service that sends.
+    Unsubscribed,
 }
 
 /// Why it bounced.
@@ -36,10 +38,10 @@ pub(super) struct Failure {
 /// address that the mail was forwarded to. Where it reports on several, the entry that names the mailed address decides.
 pub(super) fn judge(inspection: &Inspection, address_key: &str) -> Consequence {
     match inspection.kind {
-        Kind::Arf => inspection
-            .feedback
-            .filter(|feedback| feedback.ends_mail())
-            .map_or(Consequence::Nothing, Consequence::Complained),
+        Kind::Arf => match inspection.feedback.filter(|feedback| feedback.ends_mail()) {
+            Some(Feedback::Unsubscribe) => Consequence::Unsubscribed,
+            feedback => feedback.map_or(Consequence::Nothing, Consequence::Complained),
+        },
         Kind::Dsn => {
             let entries = &inspection.recipients;
             let own = entries.iter().find(|entry| names(entry, address_key));
@@ -51,6 +53,11 @@ pub(super) fn judge(inspection: &Inspection, address_key: &str) -> Consequence {
         }
         Kind::AutoReply | Kind::Other => Consequence::Nothing,
     }
+}
+
+/// Whether a report names the address with this key as one that it is about.
+pub(super) fn is_about(inspection: &Inspection, address_key: &str) -> bool {
+    inspection.recipients.iter().any(|entry| names(entry, address_key))
 }
 
 fn names(entry: &ReportRecipient, address_key: &str) -> bool {

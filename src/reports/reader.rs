@@ -15,8 +15,10 @@ use super::{
     filing::file,
     opening::Spot,
     recording::Recorder,
+    secret,
     server::Server,
     settings,
+    source::Origin,
 };
 use crate::{
     domain::id::{MailboxId, WorkspaceId},
@@ -135,7 +137,9 @@ impl Reader {
 
     async fn try_step(&mut self, now: DateTime<Utc>) -> Result<Step, ReportsError> {
         let context = Arc::clone(&self.context);
-        if let Some(n_reports) = self.recorder.step(&context, self.workspace, self.mailbox, now).await? {
+        if let Some(n_reports) =
+            self.recorder.step(&context, self.workspace, Origin::Mailbox(self.mailbox), now).await?
+        {
             return Ok(Step::Recorded(n_reports));
         }
         if self.n_done == self.spots.len() && self.fault.is_none() {
@@ -143,12 +147,22 @@ impl Reader {
         }
         let server = match self.session.take() {
             Some(server) => server,
-            None => Server::open(&settings::open(&context, self.mailbox, &self.row)?, &context.policy).await?,
+            None => self.log_in(now).await?,
         };
         // After an error the session is not trusted with another command.
         let (step, server) = self.work(server, now).await?;
         self.session = server;
         Ok(step)
+    }
+
+    async fn log_in(&mut self, now: DateTime<Utc>) -> Result<Server, ReportsError> {
+        let (context, place) = (&*self.context, (self.workspace, self.mailbox));
+        let secret = secret::secret(context, place, &self.row, now).await?;
+        let opened = Server::open(&settings::open(context, &self.row, secret)?, &context.policy).await;
+        if let Err(error) = &opened {
+            secret::doubt(context, place, &self.row, error).await?;
+        }
+        Ok(opened?)
     }
 
     /// One folder after the other. Answers the session too, if it goes on.

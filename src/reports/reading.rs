@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::{attribution::signed_deliveries, context::Context};
+use super::{attribution::signed_deliveries, context::Context, source::Origin};
 use crate::{
     domain::{
         bounce::describe,
@@ -55,20 +55,29 @@ pub(super) struct Facts {
     pub(super) class: Option<&'static str>,
     /// The deliveries that it is signed for; whether they exist is still to be asked.
     pub(super) signed: Vec<DeliveryId>,
+    /// It counts only for an address that it names.
+    pub(super) must_name_address: bool,
 }
 
 /// Look into a report. It is read on a thread of its own, and not waited for longer than a limit.
-pub(super) async fn look_into(context: &Context, workspace: WorkspaceId, one: Unread, now: DateTime<Utc>) -> Reading {
+pub(super) async fn look_into(
+    context: &Context,
+    workspace: WorkspaceId,
+    origin: Origin,
+    one: Unread,
+    now: DateTime<Utc>,
+) -> Reading {
     let (report, raw, keyring) = (one.report, one.raw, Arc::clone(&context.keyring));
     let _permit = READERS.acquire().await;
     let work = tokio::task::spawn_blocking(move || -> Result<Facts, InspectError> {
-        let inspection = inspect(&raw)?;
+        let inspection = origin.inspect(&raw)?;
         let description = describe(&inspection);
         let failure = description.recipients.iter().find(|one| one.severity.is_some());
         Ok(Facts {
             class: failure.and_then(|one| one.class),
             view: serde_json::to_value(&description).unwrap_or_default(),
             signed: signed_deliveries(&inspection, &keyring, workspace, now),
+            must_name_address: origin.must_name_address(),
             inspection,
         })
     });

@@ -15,9 +15,10 @@ use super::{
     context::Context,
     error::ReportsError,
     reading::{Outcome, Reading, look_into},
+    source::Origin,
 };
 use crate::{
-    domain::id::{MailboxId, ReportId, WorkspaceId},
+    domain::id::{ReportId, WorkspaceId},
     store::{Connection, StoreError, reports},
 };
 
@@ -36,12 +37,12 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Read some reports of the mailbox. None when there are none; else how many were looked at.
+    /// Read some reports from there. None when there are none; else how many were looked at.
     pub(super) async fn step(
         &mut self,
         context: &Context,
         workspace: WorkspaceId,
-        mailbox: MailboxId,
+        origin: Origin,
         now: DateTime<Utc>,
     ) -> Result<Option<usize>, ReportsError> {
         let mut connection = context.store.acquire().await?;
@@ -50,7 +51,7 @@ impl Recorder {
             self.innocent.clear();
         }
         let limit = i64::from(context.settings.batch_size);
-        let unread = reports::unread(&mut connection, workspace, mailbox, limit, BATCH_MAX_BYTES).await?;
+        let unread = origin.unread(&mut connection, workspace, limit, BATCH_MAX_BYTES).await?;
         let Some(first) = unread.first() else { return Ok(None) };
         if first.n_tries >= context.settings.max_tries {
             let reason = format!("it could not be read in {} tries", first.n_tries);
@@ -62,7 +63,7 @@ impl Recorder {
         drop(connection);
         let n_reports = ids.len();
         let mut open: HashSet<ReportId> = ids.into_iter().collect();
-        let looks = unread.into_iter().map(|one| look_into(context, workspace, one, now));
+        let looks = unread.into_iter().map(|one| look_into(context, workspace, origin, one, now));
         let mut looks = stream::iter(looks).buffered(N_AT_A_TIME);
         let (mut group, mut n_bytes) = (Vec::new(), 0);
         loop {
@@ -77,7 +78,7 @@ impl Recorder {
             }
             let written: Vec<Reading> = std::mem::take(&mut group);
             n_bytes = 0;
-            if let Err(error) = settle(context, workspace, mailbox, &written, now).await {
+            if let Err(error) = settle(context, workspace, origin, &written, now).await {
                 self.innocent = open.into_iter().collect();
                 return Err(error.into());
             }
@@ -96,7 +97,7 @@ impl Recorder {
 async fn settle(
     context: &Context,
     workspace: WorkspaceId,
-    mailbox: MailboxId,
+    origin: Origin,
     group: &[Reading],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
@@ -115,10 +116,10 @@ async fn settle(
     match write(context, workspace, &read, now).await {
         Err(error) if error.is_unavailable() => return Err(error),
         Err(error) if read.len() > 1 => {
-            tracing::warn!(%workspace, %mailbox, %error, "reports could not be recorded together and are recorded one by one");
+            tracing::warn!(%workspace, %origin, %error, "reports could not be recorded together and are recorded one by one");
         }
         Err(error) => {
-            report_fault(workspace, mailbox, &read, &error);
+            report_fault(workspace, origin, &read, &error);
             return Ok(());
         }
         Ok(()) => return Ok(()),
@@ -126,16 +127,16 @@ async fn settle(
     for one in read.chunks(1) {
         match write(context, workspace, one, now).await {
             Err(error) if error.is_unavailable() => return Err(error),
-            Err(error) => report_fault(workspace, mailbox, one, &error),
+            Err(error) => report_fault(workspace, origin, one, &error),
             Ok(()) => {}
         }
     }
     Ok(())
 }
 
-fn report_fault<T>(workspace: WorkspaceId, mailbox: MailboxId, read: &[(ReportId, T)], error: &StoreError) {
+fn report_fault<T>(workspace: WorkspaceId, origin: Origin, read: &[(ReportId, T)], error: &StoreError) {
     for (report, _) in read {
-        tracing::error!(%workspace, %mailbox, %report, %error, "a report could not be recorded");
+        tracing::error!(%workspace, %origin, %report, %error, "a report could not be recorded");
     }
 }
 

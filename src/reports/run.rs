@@ -12,6 +12,7 @@ use tokio::{
 use super::{
     context::Context,
     error::ReportsError,
+    events::keep_reading,
     reader::{LEASE_SECONDS, Reader, Step, renewal},
     reading::warm_up,
 };
@@ -33,6 +34,7 @@ pub async fn run(context: Arc<Context>, mut shutdown: watch::Receiver<bool>) {
     let rounds = Arc::new(Semaphore::new(N_ROUNDS_MAX));
     let told = shutdown.clone();
     let mut readers = JoinSet::new();
+    readers.spawn(keep_reading(Arc::clone(&context), told.clone()));
     let mut ticks = interval(SCAN);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

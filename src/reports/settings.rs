@@ -1,20 +1,15 @@
-//! A mailbox's row as the settings of a session: words become types, the secret is opened.
+//! A mailbox's row as the settings of a session: words become types. Not here: its secret (`secret`).
 
 use secrecy::SecretString;
 
-use super::{context::Context, error::ReportsError};
+use super::context::Context;
 use crate::{
-    domain::id::MailboxId,
-    keyring::KeyringError,
     mailbox::{Auth, Filing, Kind, Settings, TlsMode},
-    store::{StoreError, mailbox_reads::LeasedMailbox, secret_binding},
+    store::{StoreError, mailbox_reads::LeasedMailbox},
 };
 
-/// The settings of a session with this mailbox.
-pub(super) fn open(context: &Context, mailbox: MailboxId, row: &LeasedMailbox) -> Result<Settings, ReportsError> {
-    let sealed = row.secret.as_ref().ok_or(ReportsError::NoSecret)?;
-    let secret = context.keyring.open(&secret_binding("mailboxes", mailbox), sealed)?;
-    let secret = String::from_utf8(secret).map_err(|_| KeyringError::Sealed)?;
+/// The settings of a session with this mailbox, to be logged in to with this secret.
+pub(super) fn open(context: &Context, row: &LeasedMailbox, secret: SecretString) -> Result<Settings, StoreError> {
     Ok(Settings {
         kind: kind(row)?,
         host: row.host.clone(),
@@ -23,7 +18,7 @@ pub(super) fn open(context: &Context, mailbox: MailboxId, row: &LeasedMailbox) -
         extra_ca_pem: context.extra_ca_pem.clone(),
         auth: Auth::parse(&row.auth).ok_or(StoreError::Corrupt("mailboxes.auth"))?,
         username: row.username.clone(),
-        secret: SecretString::from(secret),
+        secret,
         allow_plaintext_auth: row.allow_plaintext_auth,
         folders: row.folders.clone(),
         filing: filing(row)?,

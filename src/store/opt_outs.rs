@@ -1,9 +1,18 @@
 //! Unsubscribes and complaints of a campaign: each recipient counts once.
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 
-use super::{Connection, StoreError};
-use crate::domain::id::{CampaignId, RecipientId, WorkspaceId};
+use super::{
+    Connection, StoreError,
+    bounces::Subject,
+    events::{self, NewEvent},
+    suppressions::{self, NewSuppression},
+};
+use crate::domain::{
+    id::{CampaignId, RecipientId, ReportId, WorkspaceId},
+    suppression::SuppressionReason,
+};
 
 /// What a recipient did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +51,38 @@ pub async fn count(
     .execute(connection)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// The recipient of this delivery unsubscribed at the service that sends: the address is suppressed. False, and nothing
+/// written, when that is known already.
+pub async fn unsubscribe(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    subject: &Subject,
+    report: ReportId,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let (campaign, recipient) = (subject.campaign, subject.recipient);
+    if !count(connection, workspace, campaign, recipient, OptOut::Unsubscribe, now).await? {
+        return Ok(false);
+    }
+    let event = NewEvent {
+        kind: "recipient.unsubscribed",
+        campaign: Some(campaign),
+        delivery: Some(subject.delivery),
+        recipient: Some(recipient),
+        data: json!({"by": "service", "report_id": report, "all": true}),
+    };
+    events::append(connection, workspace, &event, now).await?;
+    let new = NewSuppression {
+        address_key: &subject.address_key,
+        list: None,
+        reason: SuppressionReason::Unsubscribe,
+        origin: json!({"kind": "report", "report_id": report, "delivery_id": subject.delivery, "text": "unsubscribe"}),
+        expires_at: None,
+    };
+    suppressions::add(connection, workspace, &new, now).await?;
+    Ok(true)
 }
 
 /// Who sent a campaign, as its recipients saw it: the From name, else the From address, else the workspace's name.

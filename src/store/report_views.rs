@@ -7,15 +7,17 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Connection, StoreError};
-use crate::domain::id::{MailboxId, ReportId, WorkspaceId};
+use crate::domain::id::{InboundWebhookId, MailboxId, ReportId, WorkspaceId};
 
 /// A report without its text.
 #[derive(Debug, Clone)]
 pub struct ReportView {
     /// Which one.
     pub id: Uuid,
-    /// Where it was found.
-    pub mailbox_id: Uuid,
+    /// The mailbox in which it was found.
+    pub mailbox_id: Option<Uuid>,
+    /// Or the inbound webhook by which it came.
+    pub inbound_webhook_id: Option<Uuid>,
     /// `fetched`, `recorded` or `quarantined`.
     pub state: String,
     /// Why it was set aside.
@@ -55,6 +57,8 @@ pub struct Filter {
     pub attributed: Option<bool>,
     /// Found in this mailbox.
     pub mailbox: Option<MailboxId>,
+    /// Came by this inbound webhook.
+    pub inbound_webhook: Option<InboundWebhookId>,
     /// Found at this time or later.
     pub fetched_from: Option<DateTime<Utc>>,
     /// Found before this time.
@@ -66,7 +70,7 @@ macro_rules! views {
     ($tail:tt, $($parameter:expr),*) => {
         sqlx::query_as!(
             ReportView,
-            r#"select id, mailbox_id, state, state_reason, kind, class, inspection, delivery_id, size_bytes,
+            r#"select id, mailbox_id, inbound_webhook_id, state, state_reason, kind, class, inspection, delivery_id, size_bytes,
                       raw is not null as "has_raw!", n_tries, fetched_at, recorded_at, filed_at
                from reports where workspace_id = $1 "# + $tail,
             $($parameter),*
@@ -88,6 +92,7 @@ pub async fn page(
            and ($4::text is null or state = $4) and ($5::text is null or kind = $5) and ($6::text is null or class = $6)
            and ($7::bool is null or (delivery_id is not null) = $7) and ($8::uuid is null or mailbox_id = $8)
            and ($9::timestamptz is null or fetched_at >= $9) and ($10::timestamptz is null or fetched_at < $10)
+           and ($12::uuid is null or inbound_webhook_id = $12)
            order by case when $3 then id end desc, id limit $11"#,
         workspace.0,
         after,
@@ -99,7 +104,8 @@ pub async fn page(
         filter.mailbox.map(|mailbox| mailbox.0),
         filter.fetched_from,
         filter.fetched_before,
-        limit
+        limit,
+        filter.inbound_webhook.map(|webhook| webhook.0)
     )
     .fetch_all(connection)
     .await?)
@@ -125,7 +131,7 @@ pub async fn raw(
         .await?)
 }
 
-/// Have a report that was read, or set aside, read anew by its mailbox's reader, which is told. False when that can't be:
+/// Have a report that was read, or set aside, read anew by its reader; a mailbox's is told. False when that can't be:
 /// it is still to be read, or its bytes are not kept.
 pub async fn reprocess(
     connection: &mut Connection,
@@ -142,6 +148,8 @@ pub async fn reprocess(
     .fetch_optional(&mut *connection)
     .await?;
     let Some(mailbox) = mailbox else { return Ok(false) };
+    // An event's reader sees it by itself.
+    let Some(mailbox) = mailbox else { return Ok(true) };
     sqlx::query!("update mailboxes set next_read_at = null where workspace_id = $1 and id = $2", workspace.0, mailbox)
         .execute(connection)
         .await?;

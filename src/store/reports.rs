@@ -1,4 +1,5 @@
-//! What was found in mailboxes: raw first, then read, then filed away on the server.
+//! What was found in mailboxes: raw first, then read, then filed away on the server. Events of inbound webhooks stand in the
+//! same table (`inbound_events` writes and finds those), and are read and recorded like any other.
 //!
 //! A report's row moves from `fetched` to `recorded` or `quarantined` once, and whoever makes that move commits its
 //! consequences with it. Not here: what follows from a report (`bounces`), the cursor (`mailbox_reads`).
@@ -284,10 +285,10 @@ pub async fn unfiled(
     limit: i64,
 ) -> Result<Vec<(ReportId, u32)>, StoreError> {
     let rows = sqlx::query!(
-        "select id, uid from reports
+        r#"select id, uid as "uid!" from reports
          where workspace_id = $1 and mailbox_id = $2 and folder = $3 and uidvalidity = $4
                and state <> 'fetched' and filed_at is null and recorded_at <= $5
-         order by uid limit $6",
+         order by uid limit $6"#,
         workspace.0,
         place.mailbox.0,
         place.folder,

@@ -1,14 +1,17 @@
-//! What the routes need of the process: Postgres, the keys, the queue of touches, the cached links.
+//! What the routes need of the process: Postgres, the keys, the queue of touches, the cached links, what is
+//! fetched to check signatures.
 
 use std::sync::Arc;
 
 use super::{
     clicks::Links,
+    inbound::Certificates,
     touches::{Queue, Waiting},
 };
 use crate::{
     config::Tracking,
     keyring::Keyring,
+    network::HttpsClient,
     render::page::{PageError, Pages},
     store::Store,
 };
@@ -21,6 +24,8 @@ pub struct Context {
     pub(super) queue: Queue,
     pub(super) links: Links,
     pub(super) pages: Pages,
+    pub(super) https: HttpsClient,
+    pub(super) certificates: Certificates,
 }
 
 impl Context {
@@ -28,9 +33,15 @@ impl Context {
     ///
     /// # Errors
     /// A broken page template, which is a fault of ours.
-    pub fn new(store: Store, keyring: Arc<Keyring>, settings: &Tracking) -> Result<(Arc<Self>, Waiting), PageError> {
+    pub fn new(
+        store: Store,
+        keyring: Arc<Keyring>,
+        settings: &Tracking,
+        https: HttpsClient,
+    ) -> Result<(Arc<Self>, Waiting), PageError> {
         let (queue, waiting) = Queue::new(store.clone(), settings);
         let links = Links::new(settings.max_cached_links);
-        Ok((Arc::new(Self { store, keyring, queue, links, pages: Pages::new()? }), waiting))
+        let (pages, certificates) = (Pages::new()?, Certificates::default());
+        Ok((Arc::new(Self { store, keyring, queue, links, pages, https, certificates }), waiting))
     }
 }

@@ -1,4 +1,5 @@
-//! What recipients and their mail programs touch: the unsubscribe page and its one-click POST, the pixel, the links.
+//! What recipients and their mail programs touch: the unsubscribe page and its one-click POST, the pixel, the links;
+//! and what mail services tell of bounces and complaints (`inbound`).
 //!
 //! The signed token in the path is the credential. Unsubscribing commits before its 2xx; opens and clicks are answered at
 //! once and recorded in batches. Refusals of programs are bare statuses here: the HTTP server makes problems of them.
@@ -9,6 +10,7 @@
 mod clicks;
 mod context;
 mod form;
+mod inbound;
 mod opens;
 mod reply;
 mod touches;
@@ -22,8 +24,13 @@ pub use context::Context;
 pub use touches::{Waiting, run};
 
 /// The routes, as the contract has them.
-pub const ROUTES: &[(&str, &str)] =
-    &[("GET", "/u/{token}"), ("POST", "/u/{token}"), ("GET", "/o/{token}.gif"), ("GET", "/c/{token}")];
+pub const ROUTES: &[(&str, &str)] = &[
+    ("GET", "/u/{token}"),
+    ("POST", "/u/{token}"),
+    ("GET", "/o/{token}.gif"),
+    ("GET", "/c/{token}"),
+    ("POST", "/in/{token}"),
+];
 
 /// Mount the routes on an actix-web app.
 pub fn configure(context: &Arc<Context>) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + use<> {
@@ -46,6 +53,11 @@ pub fn configure(context: &Arc<Context>) -> impl Fn(&mut web::ServiceConfig) + C
                 web::resource("/c/{token}")
                     .route(web::get().to(clicks::answer))
                     .default_service(web::to(|| reply::method_not_allowed("GET"))),
+            )
+            .service(
+                web::resource("/in/{token}")
+                    .route(web::post().to(inbound::receive))
+                    .default_service(web::to(|| reply::method_not_allowed("POST"))),
             );
     }
 }

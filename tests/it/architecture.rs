@@ -30,6 +30,7 @@ const KEPT_BY: &[(&str, &[&str])] = &[
     ("aws_lc_rs", &["keyring", "network"]),
     ("md5", &["keyring"]),
     ("hickory_resolver", &["network"]),
+    ("hyper", &["network"]),
 ];
 
 const MAX_LINES: usize = 400;

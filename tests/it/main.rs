@@ -9,6 +9,7 @@ mod corpus;
 mod embedded;
 mod engine;
 mod idle;
+mod inbound;
 mod inspection;
 mod journey;
 mod ledger;

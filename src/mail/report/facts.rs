@@ -85,6 +85,8 @@ pub enum Feedback {
     Abuse,
     /// The recipient wants no more of it.
     OptOut,
+    /// The recipient used an unsubscribe link of the service that sends: no complaint.
+    Unsubscribe,
     /// Phishing or another fraud.
     Fraud,
     /// A virus was found.
@@ -103,6 +105,7 @@ impl Feedback {
         match self {
             Self::Abuse => "abuse",
             Self::OptOut => "opt_out",
+            Self::Unsubscribe => "unsubscribe",
             Self::Fraud => "fraud",
             Self::Virus => "virus",
             Self::AuthFailure => "auth_failure",
@@ -124,9 +127,9 @@ impl Feedback {
         }
     }
 
-    /// Whether a recipient who sent it must get no more mail: `abuse` and `opt-out`, and nothing else.
+    /// Whether a recipient who sent it must get no more mail: `abuse`, `opt-out` and an unsubscribe, and nothing else.
     pub const fn ends_mail(self) -> bool {
-        matches!(self, Self::Abuse | Self::OptOut)
+        matches!(self, Self::Abuse | Self::OptOut | Self::Unsubscribe)
     }
 }
 
@@ -256,6 +259,9 @@ pub enum InspectError {
     /// More parts than [`PARTS_MAX`].
     #[error("the message has more than {} parts", PARTS_MAX)]
     TooManyParts,
+    /// What came by an inbound webhook is not what its service sends.
+    #[error("it is no event of this service")]
+    NoEvent,
 }
 
 impl fmt::Display for Kind {

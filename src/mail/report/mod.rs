@@ -13,6 +13,7 @@ mod arf;
 mod auto_reply;
 mod diagnosis;
 mod dsn;
+mod events;
 mod facts;
 mod fields;
 mod headers;
@@ -25,6 +26,8 @@ mod sns;
 mod wrapper;
 
 use std::borrow::Cow;
+
+pub use events::{EVENTS_MAX, Event, EventsError, Service, inspect_event, parse_events, telling_events};
 
 pub use facts::{
     Action, DEPTH_MAX, Feedback, InspectError, Inspection, Kind, Original, PARTS_MAX, RECIPIENTS_MAX, REPORT_MAX_BYTES,
@@ -101,6 +104,7 @@ fn recognise(headers: &Headers, parts: &[Part<'_>], original: &Headers, inspecti
         inspection.format = "sns";
         inspection.recipients = notice.recipients;
         inspection.feedback = notice.feedback;
+        inspection.original.return_paths.extend(notice.sender);
         return notice.original;
     } else if !prose.recipients.is_empty() {
         inspection.kind = Kind::Dsn;

@@ -91,7 +91,8 @@ fn answers(headers: &Headers) -> Vec<String> {
     last.and_then(message_id).into_iter().collect()
 }
 
-fn message_id(value: &str) -> Option<String> {
+/// A Message-ID without its brackets.
+pub(super) fn message_id(value: &str) -> Option<String> {
     let id = tidy(value.trim().trim_matches(['<', '>']));
     (!id.is_empty()).then_some(id)
 }

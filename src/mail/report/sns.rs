@@ -1,4 +1,4 @@
-//! Notifications of Amazon SES that SNS sends by mail: JSON in a text part.
+//! Notifications of Amazon SES that SNS sends: by mail, as JSON in a text part; by HTTP (`events`).
 //!
 //! Source: docs.aws.amazon.com/ses, "Amazon SNS notification contents for Amazon SES".
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{
     diagnosis::diagnose,
-    facts::{Action, Feedback, Kind, RECIPIENTS_MAX, ReportRecipient},
+    facts::{Action, Feedback, Kind, RECIPIENTS_MAX, ReportRecipient, TEXT_MAX_BYTES},
     headers::Headers,
     parts::Part,
 };
@@ -17,6 +17,12 @@ pub(super) struct Notification {
     pub(super) recipients: Vec<ReportRecipient>,
     pub(super) feedback: Option<Feedback>,
     pub(super) original: Headers,
+    /// The envelope sender of the original, where it is told.
+    pub(super) sender: Option<String>,
+    /// Who was mailed.
+    pub(super) mailed: Vec<String>,
+    /// The original's Message-ID as the sender gave it.
+    pub(super) message_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -72,9 +78,21 @@ struct Delivery {
 }
 
 #[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
 struct Mail {
     #[serde(default)]
     headers: Vec<Field>,
+    source: Option<String>,
+    #[serde(default)]
+    destination: Vec<String>,
+    #[serde(default)]
+    common_headers: CommonHeaders,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct CommonHeaders {
+    message_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -87,7 +105,15 @@ struct Field {
 pub(super) fn read(headers: &Headers, parts: &[Part<'_>]) -> Option<Notification> {
     headers.get("X-Amz-Sns-Message-Id")?;
     let text = parts.iter().find(|part| part.is_prose()).map(|part| part.text())?;
-    let event = parse(&text)?;
+    notification(parse(&text)?)
+}
+
+/// Reads the message that SNS carries for SES.
+pub(super) fn read_message(json: &str) -> Option<Notification> {
+    notification(serde_json::from_str(json).ok()?)
+}
+
+fn notification(event: Event) -> Option<Notification> {
     let entry = |address: String, action| ReportRecipient { address: Some(address), ..ReportRecipient::new(action) };
     let (kind, feedback, recipients): (_, _, Vec<_>) = if let Some(complaint) = event.complaint {
         let feedback = complaint.complaint_feedback_type.as_deref().map_or(Feedback::Abuse, Feedback::parse);
@@ -108,7 +134,15 @@ pub(super) fn read(headers: &Headers, parts: &[Part<'_>]) -> Option<Notification
     };
     let recipients = recipients.into_iter().take(RECIPIENTS_MAX).collect();
     let original = Headers::from_fields(event.mail.headers.into_iter().map(|field| (field.name, field.value)));
-    Some(Notification { kind, recipients, feedback, original })
+    Some(Notification {
+        kind,
+        recipients,
+        feedback,
+        original,
+        sender: event.mail.source.filter(|source| source.len() <= TEXT_MAX_BYTES),
+        mailed: event.mail.destination,
+        message_id: event.mail.common_headers.message_id,
+    })
 }
 
 /// The event, bare or inside the envelope of SNS. Relays break its long lines (`!` and a line end, RFC 5321 servers of

@@ -47,6 +47,78 @@ async fn a_mailbox_needs_its_password_again_before_it_is_used_elsewhere() {
     assert_eq!(app.client.patch(&path, edit).await.expect(200).text("/host"), "imap.example.org");
 }
 
+fn granted() -> Value {
+    let mut body = mailbox();
+    body.as_object_mut().unwrap().remove("password");
+    body["auth"] = "xoauth2".into();
+    body["oauth"] = json!({"authority": "microsoft", "client_id": "client", "refresh_token": "refresh-1"});
+    body
+}
+
+#[tokio::test]
+async fn a_mailbox_takes_a_refresh_token_instead_of_a_password_and_never_shows_it() {
+    let app = TestApp::start().await;
+    let made = app.client.post("/v1/mailboxes", granted()).await.expect(201);
+    let path = made.header("location").to_owned();
+    assert_eq!(made.text("/oauth/token_url"), "https://login.microsoftonline.com/common/oauth2/v2.0/token");
+    assert!(made.text("/oauth/scope").contains("IMAP.AccessAsUser.All"));
+    assert_eq!((&made.body["has_password"], &made.body["oauth"]["has_client_secret"]), (&json!(false), &json!(false)));
+    assert!(!made.body.to_string().contains("refresh-1"));
+    assert_eq!(app.client.get(&path).await.expect(200).body, made.body);
+    assert_eq!(app.client.get("/v1/mailboxes").await.expect(200).body["items"], json!([made.body]));
+    let own = json!({"token_url": "https://login.test:8443/token", "client_id": "c", "client_secret": "s",
+                     "refresh_token": "refresh-2", "scope": "mail"});
+    let edited = app.client.patch(&path, json!({"oauth": own, "port": 1144})).await.expect(200);
+    assert_eq!(
+        (edited.text("/oauth/token_url"), edited.text("/oauth/scope")),
+        ("https://login.test:8443/token".into(), "mail".into())
+    );
+    let with_password = app.client.patch(&path, json!({"password": "secret"})).await.expect(200);
+    assert_eq!((&with_password.body["oauth"], &with_password.body["has_password"]), (&Value::Null, &json!(true)));
+    let again = app.client.patch(&path, json!({"oauth": granted()["oauth"]})).await.expect(200);
+    assert_eq!((&again.body["has_password"], again.text("/oauth/client_id")), (&json!(false), "client".into()));
+    let tested = app.client.act(&format!("{path}/test")).await.expect(200);
+    assert_eq!(tested.body["ok"], false);
+    assert!(tested.text("/summary").contains("no access token could be had"), "{:#}", tested.body);
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_given_as_a_whole_and_again_before_it_is_used_elsewhere() {
+    let app = TestApp::start().await;
+    let mut cases = vec![(json!({"oauth": null}), ("/oauth", "wrong_type"))];
+    for (field, value, fault) in [
+        ("token_url", json!("http://login.test/token"), ("/oauth/token_url", "bad_format")),
+        ("token_url", json!("https://user@login.test/"), ("/oauth/token_url", "bad_format")),
+        ("authority", json!("apple"), ("/oauth/authority", "not_one_of")),
+        ("refresh_token", json!("a\r\nb"), ("/oauth/refresh_token", "bad_format")),
+        ("client_id", json!(""), ("/oauth/client_id", "too_short")),
+        ("extra", json!(1), ("/oauth/extra", "unknown_field")),
+    ] {
+        let mut oauth = granted()["oauth"].clone();
+        oauth[field] = value;
+        cases.push((json!({"oauth": oauth}), fault));
+    }
+    cases.push((json!({"oauth": {"client_id": "c", "refresh_token": "r"}}), ("/oauth/token_url", "required")));
+    cases.push((json!({"oauth": {"authority": "google", "client_id": "c"}}), ("/oauth/refresh_token", "required")));
+    cases.push((json!({"password": "secret"}), ("/oauth", "conflict")));
+    cases.push((json!({"auth": "login"}), ("/oauth", "conflict")));
+    for (change, fault) in cases {
+        let mut body = granted();
+        for (name, value) in change.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        let refused = app.client.post("/v1/mailboxes", body).await.expect(422);
+        assert!(refused.faults().contains(&fault), "{change}: {:#}", refused.body);
+    }
+    let path = app.client.post("/v1/mailboxes", granted()).await.expect(201).header("location").to_owned();
+    for edit in [json!({"port": 144}), json!({"username": "b"}), json!({"auth": "login"})] {
+        let refused = app.client.patch(&path, edit).await.expect(422);
+        assert_eq!(refused.faults(), [("/password", "required")]);
+    }
+    app.client.patch(&path, json!({"port": 144, "oauth": granted()["oauth"]})).await.expect(200);
+    app.client.patch(&path, json!({"auth": "login", "password": "x"})).await.expect(200);
+}
+
 #[tokio::test]
 async fn an_edit_makes_the_next_round_due_at_once() {
     let app = TestApp::start().await;

@@ -8,5 +8,6 @@ mod faults;
 mod folders;
 mod health;
 mod maildrop;
+mod oauth;
 pub mod scene;
 mod world;

@@ -8,6 +8,7 @@ use postrider::{
     config::{self, Settings},
     domain::id::WorkspaceId,
     keyring::Keyring,
+    network::{HttpsClient, NetworkPolicy},
     store::{self, Store},
     track,
 };
@@ -87,6 +88,12 @@ impl TestApp {
 
     /// With these settings in the environment, such as `("POSTRIDER__API__REQUESTS_PER_MINUTE", "3")`.
     pub async fn start_with(variables: &[(&str, &str)]) -> Self {
+        let policy = NetworkPolicy::new(vec!["127.0.0.0/8".parse().unwrap()]);
+        Self::start_reaching(variables, HttpsClient::new(policy, None)).await
+    }
+
+    /// The same, with this client for what is fetched over HTTPS.
+    pub async fn start_reaching(variables: &[(&str, &str)], https: HttpsClient) -> Self {
         let database = TestDatabase::new().await;
         let store = Store::open(&database.url(), 8, Duration::from_secs(3)).unwrap();
         let keyring = Arc::new(Keyring::from_keys(&[(1, [7; 32])]).unwrap());
@@ -99,7 +106,8 @@ impl TestApp {
         all.extend_from_slice(variables);
         let pairs = all.iter().map(|(name, value)| ((*name).into(), (*value).into()));
         let settings = Arc::new(config::read_from(None, pairs).settings().unwrap());
-        let (touch, waiting) = track::Context::new(store.clone(), Arc::clone(&keyring), &settings.tracking).unwrap();
+        let (touch, waiting) =
+            track::Context::new(store.clone(), Arc::clone(&keyring), &settings.tracking, https).unwrap();
         let url = serve(&store, &keyring, &settings, touch, waiting);
         let operator = caller::make(&keyring, None, "operator", Vec::new(), chrono::Utc::now()).unwrap();
         store::api_keys::insert(&mut store.acquire().await.unwrap(), &operator.key).await.unwrap();

@@ -54,6 +54,10 @@ pub struct Ways {
     pub refuses_filing: Option<String>,
     /// Bytes sent in the clear behind the answer to STARTTLS.
     pub injects: Option<&'static str>,
+    /// Every access token is good.
+    pub takes_any_token: bool,
+    /// So many tokens are refused, good or not.
+    pub n_refused_tokens: usize,
 }
 
 impl Default for Ways {
@@ -70,6 +74,8 @@ impl Default for Ways {
             cut_before: None,
             refuses_filing: None,
             injects: None,
+            takes_any_token: false,
+            n_refused_tokens: 0,
         }
     }
 }
@@ -79,6 +85,7 @@ struct Shared {
     ways: Mutex<Ways>,
     folders: Mutex<HashMap<String, Folder>>,
     asked: Mutex<Vec<String>>,
+    tokens: Mutex<Vec<String>>,
     /// Counts changes of folders, for those who idle.
     changed: watch::Sender<u64>,
 }
@@ -100,6 +107,7 @@ impl ImapPeer {
             ways: Mutex::default(),
             folders: Mutex::new(folders),
             asked: Mutex::default(),
+            tokens: Mutex::default(),
             changed: watch::Sender::default(),
         });
         let listener = tokio::spawn(listen(listener, Arc::clone(&shared)));
@@ -141,6 +149,11 @@ impl ImapPeer {
     /// The commands so far, without tags; of logins only the name.
     pub fn asked(&self) -> Vec<String> {
         self.shared.asked.lock().unwrap().clone()
+    }
+
+    /// The access tokens that were shown so far.
+    pub fn tokens(&self) -> Vec<String> {
+        self.shared.tokens.lock().unwrap().clone()
     }
 
     /// Waits until so many commands have begun with this.

@@ -9,6 +9,7 @@ mod database;
 pub mod dns_peer;
 pub mod engine;
 mod gate;
+pub mod https_peer;
 pub mod imap_peer;
 pub mod pop3_peer;
 pub mod postgres_line;

@@ -194,7 +194,15 @@ impl Conversation {
         if command.ends_with("PLAIN") {
             said.ends_with(&format!("\0{PASSWORD}"))
         } else {
-            said.ends_with(&format!("\u{1}auth=Bearer {PASSWORD}\u{1}\u{1}"))
+            let token = said.split("\u{1}auth=Bearer ").nth(1).and_then(|rest| rest.strip_suffix("\u{1}\u{1}"));
+            let Some(token) = token else { return false };
+            self.shared.tokens.lock().unwrap().push(token.to_owned());
+            let mut ways = self.shared.ways.lock().unwrap();
+            if ways.n_refused_tokens > 0 {
+                ways.n_refused_tokens -= 1;
+                return false;
+            }
+            token == PASSWORD || ways.takes_any_token
         }
     }
 
