@@ -8,12 +8,28 @@ write_dovecot() {
     local version
     mkdir -p -- "$world/dovecot/run" "$world/dovecot/state" "$world/mail"
     chown "$mail_user:" -- "$world/mail"
+    write_away_script
     version=$(dovecot --version | cut -d' ' -f1)
     case "$version" in
         2.[0-3].*) dovecot_settings_2_3 ;;
         *) dovecot_settings_2_4 "$version" ;;
     esac >"$world/dovecot/dovecot.conf"
     dovecot_services >>"$world/dovecot/dovecot.conf"
+    sievec -c "$world/dovecot/dovecot.conf" "$world/dovecot/sieve/away.sieve"
+}
+
+# Pigeonhole doesn't answer what says that it is for many (RFC 5230 section 4.6); others do, so here a message no longer says it.
+write_away_script() {
+    mkdir -p -- "$world/dovecot/sieve"
+    cat >"$world/dovecot/sieve/away.sieve" <<'SIEVE'
+require ["envelope", "vacation", "editheader"];
+if envelope :localpart :matches "to" "readeraway*" {
+    deleteheader "Precedence";
+    deleteheader "List-Unsubscribe";
+    deleteheader "List-Unsubscribe-Post";
+    vacation :days 1 :subject "Out of office" "I am away until Monday and read no mail.";
+}
+SIEVE
 }
 
 dovecot_settings_2_3() {
@@ -34,6 +50,11 @@ userdb {
 }
 protocol lmtp {
   auth_username_format = %Ln
+  mail_plugins = sieve
+}
+plugin {
+  sieve_before = $world/dovecot/sieve/away.sieve
+  sieve_extensions = +editheader
 }
 CONF
 }
@@ -61,6 +82,18 @@ userdb static {
     home = $world/mail/%{user | username | lower}
   }
 }
+protocol lmtp {
+  mail_plugins {
+    sieve = yes
+  }
+}
+sieve_script away {
+  type = before
+  path = $world/dovecot/sieve/away.sieve
+}
+sieve_extensions {
+  editheader = yes
+}
 CONF
 }
 
@@ -80,6 +113,8 @@ mail_gid = $mail_user
 mail_fsync = never
 mail_max_userip_connections = 1000
 recipient_delimiter = +
+# By which answers leave.
+submission_host = 127.0.0.1:$relay_port
 postmaster_address = postmaster@mail.test
 hostname = imap.test
 auth_mechanisms = plain login

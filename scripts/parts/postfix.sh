@@ -98,6 +98,7 @@ myhostname = relay.test
 mydomain = test
 mynetworks = 127.0.0.0/8
 relayhost = [127.0.0.1]:$internet_port
+transport_maps = regexp:$etc/transport
 smtp_tls_security_level = none
 default_destination_concurrency_limit = 20
 # Return paths: bounces.test has one mailbox; NAME.bounces.test has the mailbox NAME.
@@ -141,6 +142,7 @@ CONF
 /^full[^@]*@/  452 4.2.2 The recipient's mailbox is full, please try again later
 /^later[^@]*@/ greylist
 CONF
+    echo "/@exim\.test\$/ smtp:[127.0.0.1]:$exim_port" >"$etc/transport"
     cat >"$etc/return_paths" <<'CONF'
 /^.+@bounces\.test$/                bounces@mail.test
 /^.+@([a-z0-9-]+)\.bounces\.test$/  $1@mail.test

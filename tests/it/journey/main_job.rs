@@ -14,8 +14,18 @@ use crate::support::{service::Installation, world::World};
 
 /// Recipients of each kind, by the start of their address: `scripts/world` tells what happens to whom. `held` and `left`
 /// are as `ok`, but one is suppressed and the other has unsubscribed before.
-const KINDS: [(&str, usize); 8] =
-    [("no", 5), ("full", 4), ("later", 4), ("gone", 5), ("reader", 6), ("ok", 40), ("held", 2), ("left", 3)];
+const KINDS: [(&str, usize); 10] = [
+    ("no", 5),
+    ("full", 4),
+    ("later", 4),
+    ("gone", 5),
+    ("gonexim", 3),
+    ("reader", 6),
+    ("readeraway", 2),
+    ("ok", 40),
+    ("held", 2),
+    ("left", 3),
+];
 
 /// How those with a fate end: the state, then the code, enhanced code and some words of a reply on the way.
 const FATES: [(&str, &str, i64, &str, &str); 3] = [
@@ -36,7 +46,8 @@ struct Audience {
 impl Audience {
     /// Addresses that nobody else in this world has.
     fn new(run: &str) -> Self {
-        let of_kind = |(kind, n)| (kind, (0..n).map(|n| format!("{kind}-{run}-{n}@example.com")).collect());
+        let domain = |kind| if kind == "gonexim" { "exim.test" } else { "example.com" };
+        let of_kind = |(kind, n)| (kind, (0..n).map(|n| format!("{kind}-{run}-{n}@{}", domain(kind))).collect());
         Self { addresses: KINDS.into_iter().map(of_kind).collect() }
     }
 
@@ -127,7 +138,7 @@ async fn a_campaign_goes_from_the_api_through_postfix_and_dovecot_to_statistics_
     let readers: Vec<_> = audience.of("reader").iter().map(|address| Reader::new(&world, url, address)).collect();
     read_and_touch(&shop, &readers, &audience, &ids).await;
 
-    let n_gone = audience.n(&["gone"]);
+    let (n_gone, n_away) = (audience.n(&["gone", "gonexim"]), audience.n(&["readeraway"]));
     let stats = shop
         .until(&campaign, "it is sent, the bounces are in and the touches counted", |stats| {
             let (states, opens, clicks) = (&stats["states"], &stats["opens"], &stats["clicks"]);
@@ -142,7 +153,7 @@ async fn a_campaign_goes_from_the_api_through_postfix_and_dovecot_to_statistics_
     assert_eq!(stats["rejections"], json!({"total": 5, "by_class": {"no_such_user": 5}}));
     assert_eq!(stats["excluded"], json!({"unsubscribed": 3, "unconfirmed": 0, "excluded": 0}));
     let expected = states([
-        ("accepted", audience.n(&["later", "reader", "ok"])),
+        ("accepted", audience.n(&["later", "reader", "readeraway", "ok"])),
         ("bounced", n_gone),
         ("rejected", audience.n(&["no"])),
         ("expired", audience.n(&["full"])),
@@ -151,15 +162,19 @@ async fn a_campaign_goes_from_the_api_through_postfix_and_dovecot_to_statistics_
     assert_eq!(shop.checked_states(&campaign).await, expected);
     check_fates(&shop, &campaign, &audience).await;
 
-    // Every report was filed away, none is left.
+    // Every report was filed away, none is left; those who are away are known to have got it.
+    crate::support::engine::until("all reports are filed", || async {
+        i64::from(world.n_messages(&bounces, "Postrider").await) == n_gone + n_away
+    })
+    .await;
     assert_eq!(world.n_messages(&bounces, "INBOX").await, 0);
-    assert_eq!(i64::from(world.n_messages(&bounces, "Postrider").await), n_gone);
+    check_reports(&shop, &audience).await;
 
     // A second campaign: who bounced, was refused for good, was suppressed or has left is not mailed again.
     let second = shop.draft_of(json!({"template_id": template})).await;
     shop.client.act(&format!("{second}/start")).await.expect(200);
-    let (n_held, n_full) = (audience.n(&["held", "no", "gone"]), audience.n(&["full"]));
-    let n_accepted = audience.n(&["later", "reader", "ok"]) - 2;
+    let (n_held, n_full) = (audience.n(&["held", "no"]) + n_gone, audience.n(&["full"]));
+    let n_accepted = audience.n(&["later", "reader", "readeraway", "ok"]) - 2;
     shop.until(&second, "all have had their turn", |stats| {
         let states = &stats["states"];
         stats["audience_complete"] == true && states["accepted"] == n_accepted && states["deferred"] == n_full
@@ -234,7 +249,7 @@ async fn check_fates(shop: &Shop, campaign: &str, audience: &Audience) {
             }
         }
     }
-    for delivery in of_kind("gone") {
+    for delivery in of_kind("gone").chain(of_kind("gonexim")) {
         let history = history(shop, delivery, "bounced").await;
         let (attempts, events) = (&history["attempts"], &history["events"]);
         assert_eq!((attempts.as_array().unwrap().len(), &attempts[0]["outcome"]), (1, &json!("accepted")));
@@ -245,12 +260,34 @@ async fn check_fates(shop: &Shop, campaign: &str, audience: &Audience) {
         let suppression = &outcome.body["outcomes"][0]["suppressions"][0];
         assert_eq!((&suppression["reason"], &suppression["origin"]["kind"]), (&json!("hard_bounce"), &json!("report")));
     }
-    for kind in ["ok", "reader"] {
+    for kind in ["ok", "reader", "readeraway"] {
         for delivery in of_kind(kind) {
             assert_eq!((&delivery["state"], &delivery["n_attempts"]), (&json!("accepted"), &json!(1)), "{delivery:#}");
         }
     }
     assert!(of_kind("held").all(|one| one["state"] == "suppressed" && one["n_attempts"] == 0));
+}
+
+/// What came back, from whom, and about whom: notices of Postfix's and of Exim's, and answers of Sieve's.
+async fn check_reports(shop: &Shop, audience: &Audience) {
+    let reports = shop.client.get("/v1/reports?limit=200").await.expect(200).body;
+    let mut found: HashMap<String, Vec<String>> = HashMap::new();
+    for report in reports["items"].as_array().unwrap() {
+        let path = format!("/v1/deliveries/{}", report["delivery_id"].as_str().expect("it is attributed"));
+        let address = shop.client.get(&path).await.expect(200).text("/delivery/address");
+        found.entry(report["kind"].as_str().unwrap().to_owned()).or_default().push(address);
+    }
+    found.values_mut().for_each(|addresses| addresses.sort());
+    let all = |kinds: &[&str]| {
+        let mut addresses: Vec<_> = kinds.iter().flat_map(|kind| audience.of(kind)).cloned().collect();
+        addresses.sort();
+        addresses
+    };
+    let expected = [("dsn", all(&["gone", "gonexim"])), ("auto_reply", all(&["readeraway"]))];
+    assert_eq!(found, expected.map(|(kind, addresses)| (kind.to_owned(), addresses)).into());
+    let sql = "select count(*) from reports where position('eximdsn'::bytea in raw) > 0";
+    let n_exim: i64 = sqlx::query_scalar(sql).fetch_one(&shop.pool).await.unwrap();
+    assert_eq!(n_exim, audience.n(&["gonexim"]), "notices made by Exim");
 }
 
 async fn history(shop: &Shop, delivery: &Value, state: &str) -> Value {
