@@ -58,7 +58,7 @@ corpus: ## Fetch flufl.bounce's sample bounces and measure how well reports are 
 	@scripts/corpus
 
 .PHONY: fuzz
-fuzz: ## Fuzz the report reader, ten minutes a target (FUZZ_SECONDS=…; ARGS=dsn for one of dsn, arf, auto_reply, return_path)
+fuzz: ## Fuzz the report reader, ten minutes a target (FUZZ_SECONDS=…; ARGS=dsn for one of dsn, arf, auto_reply, return_path, events)
 	@scripts/fuzz $(ARGS)
 
 .PHONY: bench-reports

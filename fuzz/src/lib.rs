@@ -63,6 +63,24 @@ pub fn read(raw: &[u8]) {
     }
 }
 
+/// Read a body as every service's events and hold what is promised of them: what is kept can be read.
+pub fn read_events(raw: &[u8]) {
+    use mail::report::{EVENTS_MAX, Service, inspect_event, parse_events, telling_events};
+    for service in Service::ALL {
+        let body = parse_events(raw);
+        let events = body.ok().and_then(|body| telling_events(service, &body).ok()).unwrap_or_default();
+        assert!(events.len() <= EVENTS_MAX);
+        for event in events {
+            assert!(!event.key.is_empty() && inspect_event(service, &event.raw).is_ok());
+        }
+        let Ok(report) = inspect_event(service, raw) else { continue };
+        domain::bounce::describe(&report);
+        for text in report.return_path_candidates() {
+            find(text);
+        }
+    }
+}
+
 /// Find return paths in a text; none of them is signed.
 pub fn find(text: &str) {
     use mail::return_path::ReturnPath;

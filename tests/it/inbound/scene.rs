@@ -177,6 +177,11 @@ impl Scene {
         self.post(path, &[("content-type", "text/plain; charset=UTF-8")], message.to_string()).await
     }
 
+    /// What the role that reads is given.
+    pub fn reader(&self) -> Arc<Context> {
+        Arc::clone(&self.reader)
+    }
+
     /// Read what was taken.
     pub async fn read(&self) -> usize {
         EventReader::new(Arc::clone(&self.reader)).round(Utc::now()).await.unwrap()

@@ -197,3 +197,39 @@ async fn events_of_postmark_are_known_by_its_password_and_our_metadata() {
     let shown = scene.app.client.get("/v1/inbound-webhooks").await.expect(200).body.to_string();
     assert!(!shown.contains(PASSWORD));
 }
+
+#[tokio::test]
+async fn the_role_that_reads_mailboxes_reads_events_by_itself_and_ends_when_told() {
+    let scene = Scene::new().await;
+    let path = scene.webhook("mailgun").await;
+    let gone = scene.sent("gone@a.org").await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let role = tokio::spawn(postrider::reports::run(scene.reader(), stopped));
+    scene.post(&path, &[JSON], mailgun(&gone, "t1", &mailgun_failed("e-1")).to_string()).await.expect(200);
+    while scene.state(&gone).await != "bounced" {
+        tokio::task::yield_now().await;
+    }
+    stop.send(true).unwrap();
+    role.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_two_nodes_read_at_the_same_time_counts_once() {
+    let scene = Scene::new().await;
+    let path = scene.webhook("sendgrid").await;
+    let mut events = Vec::new();
+    for n in 0..40 {
+        let mut event = sendgrid_event(&scene.sent(&format!("gone{n}@a.org")).await, "bounce", &format!("e-{n}"));
+        event["reason"] = "550 5.1.1 no such user".into();
+        events.push(event);
+    }
+    scene.post_sendgrid(&path, &events.into()).await.expect(200);
+    let (one, other) = tokio::join!(scene.read(), scene.read());
+    assert_eq!((one + other, scene.read().await), (40, 0));
+    assert_eq!(scene.suppressed().await.len(), 40);
+    let n: i64 = sqlx::query_scalar("select count(*) from events where kind = 'delivery.bounced'")
+        .fetch_one(scene.app.database.pool())
+        .await
+        .unwrap();
+    assert_eq!(n, 40);
+}

@@ -140,7 +140,11 @@ pub fn telling_events(service: Service, body: &Value) -> Result<Vec<Event>, Even
 /// [`InspectError::NoEvent`].
 pub fn inspect_event(service: Service, raw: &[u8]) -> Result<Inspection, InspectError> {
     let event = serde_json::from_slice(raw).map_err(|_| InspectError::NoEvent)?;
-    inspect_value(service, &event).ok_or(InspectError::NoEvent)
+    let mut inspection = inspect_value(service, &event).ok_or(InspectError::NoEvent)?;
+    if service == Service::Postmark {
+        postmark::read_enclosed(&event, &mut inspection);
+    }
+    Ok(inspection)
 }
 
 fn inspect_value(service: Service, event: &Value) -> Option<Inspection> {

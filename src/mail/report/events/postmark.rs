@@ -44,13 +44,18 @@ pub(super) fn read(event: &Value) -> Option<Inspection> {
         _ => return None,
     };
     inspection.original = original(None, None, event.get("Metadata"));
+    Some(inspection)
+}
+
+/// Add what is left of the original in the bounce that the event encloses: a stranger's message, and as dear to read as
+/// any.
+pub(super) fn read_enclosed(event: &Value, inspection: &mut Inspection) {
     let content = text(event, "/Content").filter(|content| content.len() <= REPORT_MAX_BYTES);
     if let Some(Ok(enclosed)) = content.map(|content| inspect(content.as_bytes())) {
         inspection.original.return_paths.extend(enclosed.original.return_paths.iter().cloned());
         inspection.original.message_id = enclosed.original.message_id;
         inspection.original.headers = enclosed.original.headers;
     }
-    Some(inspection)
 }
 
 /// The server's words, else Postmark's.
