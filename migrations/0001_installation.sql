@@ -56,9 +56,16 @@ create table api_keys (
 );
 create index api_keys_by_workspace on api_keys (workspace_id, id);
 
--- Who runs the mailboxes of a domain; filled when a domain first appears, so an expansion joins it and never resolves.
+-- Who runs the mailboxes of a domain; filled when a domain first appears, so an expansion joins it and never resolves. Whom the
+-- table of domains (in the program) doesn't know is told by the domain's mail servers, which the engine looks up by and by.
 create table domains (
     domain text primary key,
     provider text not null default 'other',
-    first_seen_at timestamptz not null default now()
+    first_seen_at timestamptz not null default now(),
+    -- When its mail servers were last looked up, and why that failed, if it did.
+    looked_up_at timestamptz,
+    look_up_error text,
+    -- When they are looked up next; null: the table of domains knows it.
+    look_up_at timestamptz
 );
+create index domains_to_look_up on domains (look_up_at) where look_up_at is not null;

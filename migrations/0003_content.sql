@@ -186,6 +186,8 @@ create table sender_domains (
     -- The rate of all campaigns that send from it.
     rate_messages integer check (rate_messages > 0),
     rate_per_seconds integer check (rate_per_seconds between 1 and 86400),
+    -- The relays over which its mail goes; empty: all of the workspace. No relay is deleted while it stands here.
+    relay_ids uuid[] not null default '{}',
     created_at timestamptz not null,
     updated_at timestamptz not null,
     revision bigint not null default 1,
@@ -222,9 +224,11 @@ create table relays (
     workspace_id uuid not null references workspaces (id),
     id uuid not null,
     name text not null check (length(name) between 1 and 200),
-    host text not null,
-    port integer not null check (port between 1 and 65535),
-    tls text not null check (tls in ('none', 'starttls', 'implicit')),
+    -- `smtp`: to a server. `mx`: straight to the mail servers of each recipient's domain; then there is no server and no login.
+    kind text not null default 'smtp' check (kind in ('smtp', 'mx')),
+    host text,
+    port integer check (port between 1 and 65535),
+    tls text check (tls in ('none', 'starttls', 'implicit')),
     auth text not null default 'none' check (auth in ('none', 'plain', 'login', 'cram_md5', 'scram_sha_256', 'xoauth2')),
     username text,
     -- Sealed, bound to `relays/<id>/secret`.
@@ -253,6 +257,8 @@ create table relays (
     revision bigint not null default 1,
     primary key (workspace_id, id),
     check ((rate_messages is null) = (rate_per_seconds is null)),
+    check (num_nulls(host, port, tls) = case kind when 'smtp' then 0 else 3 end),
+    check (kind = 'smtp' or auth = 'none'),
     check (auth = 'none' or username is not null)
 );
 

@@ -27,7 +27,7 @@ use crate::{
         id::{CampaignId, DeliveryId, RecipientId, RelayId},
     },
     mail::{address::Address, dkim::Signer},
-    relay::{Attempted, Connector, OpenError, RelaySettings, submit_once},
+    relay::{Attempted, Connector, Door, submit_once},
     render::Recipient,
     smtp::{Envelope, Phase, PreparedMessage},
     store::{Connection, campaigns, dkim_keys, routes, routes::Route, sender_domains, suppressions},
@@ -62,7 +62,7 @@ async fn test(call: &Call) -> Result<Answer, Problem> {
 struct Plan {
     connector: Connector,
     /// The relays to try, the best first.
-    relays: Vec<(RelayId, Result<RelaySettings, &'static str>)>,
+    relays: Vec<(RelayId, Result<Door, &'static str>)>,
     n_connections: u32,
     messages: Vec<Message>,
 }
@@ -85,7 +85,10 @@ async fn plan(call: &Call, connection: &mut Connection) -> Result<Plan, Problem>
 
     let mut reasons = Vec::new();
     let domain = sender_domains::find_by_name(connection, workspace, &campaign.from_domain).await?;
-    let routes = routes::enabled(connection, workspace).await?;
+    let mut routes = routes::enabled(connection, workspace).await?;
+    if let Some(domain) = domain.as_ref().filter(|domain| !domain.relay_ids.is_empty()) {
+        routes.retain(|route| domain.relay_ids.contains(&route.relay.0));
+    }
     let mut note = |fault: &StartFault| {
         reasons.push(Fault::at(fault.pointer(), fault.code(), fault.to_string()));
     };
@@ -197,27 +200,26 @@ async fn send(plan: &Plan, message: &Message, deadline: Instant) -> Value {
         Err(reason) => return show(message, None, None, Outcome::Suppressed, reason, began),
     };
     let mut last = (None, None, "no time was left".to_owned());
-    for (id, settings) in &plan.relays {
+    for (id, door) in &plan.relays {
         if Instant::now() >= deadline {
             break;
         }
-        let settings = match settings {
-            Ok(settings) => settings,
+        let door = match door {
+            Ok(door) => door,
             Err(reason) => {
                 last = (Some(*id), None, (*reason).to_owned());
                 continue;
             }
         };
-        let submission = submit_once(&plan.connector, settings, envelope, bytes::Bytes::from(bytes.to_vec()));
+        let submission = submit_once(&plan.connector, door, envelope, bytes::Bytes::from(bytes.to_vec()));
         match timeout_at(deadline, submission).await {
             Ok(Ok(attempted)) => return show_attempted(message, *id, &attempted, began),
-            Ok(Err(error)) => {
-                let phase = match &error {
-                    OpenError::Resolve(_) => None,
-                    OpenError::Session(failure) => Some(failure.phase),
-                };
-                last = (Some(*id), phase, error.to_string());
-            }
+            Ok(Err(error)) => match error.attempted() {
+                Some(refused) if refused.outcome == Outcome::Rejected => {
+                    return show_attempted(message, *id, &refused, began);
+                }
+                _ => last = (Some(*id), error.phase(), error.to_string()),
+            },
             Err(_) => {
                 let text = format!("no end after {} s; it may have been taken", WHOLE_LIMIT.as_secs());
                 return show(message, Some(*id), None, Outcome::Unknown, &text, began);

@@ -20,7 +20,7 @@ use crate::{
     domain::id::{MailboxId, RelayId},
     mailbox::{self, Auth, Filing, Limits, TlsMode},
     relay,
-    store::{mailboxes, mailboxes::Mailbox, relays, routes, secret_binding},
+    store::{mailboxes, mailboxes::Mailbox, relays, routes, secret_binding, sender_domains},
 };
 
 /// For all of a test; a name with many addresses that don't answer would take longer.
@@ -78,12 +78,22 @@ async fn test_relay(call: &Call) -> Result<Answer, Problem> {
     let (workspace, id) = (call.workspace()?, call.id::<RelayId>("relay_id", "relay")?);
     let mut connection = call.context.store.acquire().await?;
     let found = routes::find(&mut connection, workspace, id).await?.ok_or_else(|| Problem::not_found("relay"))?;
+    // A relay without a server is tried with the mail servers of a domain that is the workspace's own.
+    let own = sender_domains::page(&mut connection, workspace, None, 1).await?;
     drop(connection);
     let outcome = match route::open(&call.context, &found) {
         Err(reason) => Outcome::failed("auth", reason),
-        Ok(settings) => {
+        Ok(door) => {
             let connector = route::connector(&call.context);
-            match timeout(WHOLE_LIMIT, relay::probe(&connector, &settings)).await {
+            let trial = async {
+                match &door {
+                    relay::Door::Server(settings) => relay::probe(&connector, settings).await,
+                    relay::Door::MailServers => {
+                        relay::probe_direct(&connector, own.first().map(|own| own.domain.as_str())).await
+                    }
+                }
+            };
+            match timeout(WHOLE_LIMIT, trial).await {
                 Err(_) => Outcome::took_too_long(),
                 Ok(probe) => Outcome {
                     ok: probe.is_ok,

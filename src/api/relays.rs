@@ -1,4 +1,4 @@
-//! `/v1/relays`: the SMTP servers that messages are submitted to.
+//! `/v1/relays`: the SMTP servers that messages are submitted to, or that they go straight to the recipients' mail servers.
 //!
 //! Not here: host, login and secret of one (`peer`), its limits and holds (`relay_limits`), trying it (`probes`).
 
@@ -11,12 +11,15 @@ use super::{
     endpoint::Endpoint,
     page::Page,
     peer::{self, Edited, Peer},
-    problem::Problem,
+    problem::{Kind, Problem},
     reader::{Patch, Reader},
     relay_limits, throttle,
 };
 use crate::{
-    domain::{id::RelayId, provider_limit::ProviderLimit},
+    domain::{
+        id::{RelayId, SenderDomainId},
+        provider_limit::ProviderLimit,
+    },
     store::{
         Connection,
         holds::{self, Standing},
@@ -27,6 +30,12 @@ use crate::{
 
 /// Ways to log in, the default first.
 const AUTHS: &[&str] = &["none", "plain", "login", "cram_md5", "scram_sha_256", "xoauth2"];
+
+/// What a relay hands messages to, the default first: a server, or the mail servers of the recipients' domains.
+const KINDS: &[&str] = &["smtp", MX];
+const MX: &str = "mx";
+/// What a relay without a server has not.
+const OF_SERVERS: [&str; 7] = ["host", "port", "tls", "auth", "username", "password", "allow_plaintext_auth"];
 
 /// The routes of relays.
 pub fn endpoints() -> Vec<Endpoint> {
@@ -43,17 +52,27 @@ async fn create(call: &Call, connection: &mut Connection) -> Result<Answer, Prob
     let workspace = call.workspace()?;
     let reader = call.reader();
     let name = reader.required_line("name", 1..=200);
-    let edited = peer::read(call, &reader, None, AUTHS, false);
+    let kind = reader.keep_or_set("kind", reader.word("kind", KINDS)).unwrap_or("smtp");
+    let edited = if kind == MX {
+        refuse_server(&reader);
+        if !call.context.settings.mx.enabled {
+            reader.note("kind", "not_allowed", "the setting mx.enabled does not allow relays of this kind");
+        }
+        Some(None)
+    } else {
+        peer::read(call, &reader, None, AUTHS, false).map(Some)
+    };
     let terms = Terms::read(&reader);
     let (name, edited) = reader.finish(|| name.zip(edited))?;
     let id = RelayId::new();
     let mut relay = Relay {
         id: id.0,
         name,
-        host: String::new(),
-        port: 0,
-        tls: String::new(),
-        auth: String::new(),
+        kind: kind.to_owned(),
+        host: None,
+        port: None,
+        tls: None,
+        auth: "none".to_owned(),
         username: None,
         secret: None,
         secret_key_id: None,
@@ -102,7 +121,13 @@ async fn edit(call: &Call, connection: &mut Connection) -> Result<Answer, Proble
     let mut relay = relays::lock(connection, workspace, id).await?.ok_or_else(|| Problem::not_found("relay"))?;
     let reader = call.reader();
     let name = reader.keep_or_set("name", reader.line("name", 1..=200));
-    let edited = peer::read(call, &reader, Some(&peer_of(&relay)), AUTHS, false);
+    let edited = match peer_of(&relay) {
+        Some(stands) => peer::read(call, &reader, Some(&stands), AUTHS, false).map(Some),
+        None => {
+            refuse_server(&reader);
+            Some(None)
+        }
+    };
     let terms = Terms::read(&reader);
     let edited = reader.finish(|| edited)?;
     call.check_revision(relay.revision)?;
@@ -115,10 +140,14 @@ async fn edit(call: &Call, connection: &mut Connection) -> Result<Answer, Proble
 }
 
 async fn delete(call: &Call, connection: &mut Connection) -> Result<Answer, Problem> {
-    let id = call.id("relay_id", "relay")?;
-    if !relays::delete(connection, call.workspace()?, id).await? {
-        return Err(Problem::not_found("relay"));
+    let (workspace, id) = (call.workspace()?, call.id("relay_id", "relay")?);
+    relays::lock(connection, workspace, id).await?.ok_or_else(|| Problem::not_found("relay"))?;
+    let domains = relays::sender_domains_in_need(connection, workspace, id).await?;
+    if !domains.is_empty() {
+        let ids: Vec<_> = domains.iter().map(SenderDomainId::to_string).collect();
+        return Err(Problem::new(Kind::InUse, "Sender domains are bound to it").used_by(&ids));
     }
+    relays::delete(connection, workspace, id).await?;
     Ok(Answer::deleted())
 }
 
@@ -152,18 +181,18 @@ impl Terms {
     }
 }
 
-fn apply(call: &Call, relay: &mut Relay, edited: Edited, terms: Terms) -> Result<(), Problem> {
-    relay.set_secret(edited.seal(call, &secret_binding("relays", relay.id), relay.sealed())?);
-    if edited.is_another {
-        "untested".clone_into(&mut relay.health);
+fn apply(call: &Call, relay: &mut Relay, edited: Option<Edited>, terms: Terms) -> Result<(), Problem> {
+    if let Some(edited) = edited {
+        relay.set_secret(edited.seal(call, &secret_binding("relays", relay.id), relay.sealed())?);
+        if edited.is_another {
+            "untested".clone_into(&mut relay.health);
+        }
+        let Edited { peer, .. } = edited;
+        (relay.host, relay.port, relay.tls) = (Some(peer.host), Some(peer.port), Some(peer.tls));
+        relay.auth = peer.auth;
+        relay.username = peer.username;
+        relay.allow_plaintext_auth = peer.allow_plaintext_auth;
     }
-    let Edited { peer, .. } = edited;
-    relay.host = peer.host;
-    relay.port = peer.port;
-    relay.tls = peer.tls;
-    relay.auth = peer.auth;
-    relay.username = peer.username;
-    relay.allow_plaintext_auth = peer.allow_plaintext_auth;
     relay.max_connections = terms.max_connections.unwrap_or(relay.max_connections);
     relay.messages_per_connection = terms.messages_per_connection.unwrap_or(relay.messages_per_connection);
     let rate = terms.rate.apply(relay.rate_messages.zip(relay.rate_per_seconds));
@@ -177,22 +206,31 @@ fn apply(call: &Call, relay: &mut Relay, edited: Edited, terms: Terms) -> Result
     Ok(())
 }
 
-fn peer_of(relay: &Relay) -> Peer {
-    Peer {
-        host: relay.host.clone(),
-        port: relay.port,
-        tls: relay.tls.clone(),
+/// A relay without a server has nothing that speaks of one.
+fn refuse_server(reader: &Reader<'_>) {
+    for name in OF_SERVERS.into_iter().filter(|name| reader.raw(name).is_some()) {
+        reader.note(name, "conflict", "a relay of kind `mx` has no server");
+    }
+}
+
+/// Its server; none where it has none.
+fn peer_of(relay: &Relay) -> Option<Peer> {
+    Some(Peer {
+        host: relay.host.clone()?,
+        port: relay.port?,
+        tls: relay.tls.clone()?,
         auth: relay.auth.clone(),
         username: relay.username.clone(),
         has_secret: relay.secret.is_some(),
         allow_plaintext_auth: relay.allow_plaintext_auth,
-    }
+    })
 }
 
 fn show(relay: &Relay, standing: &[Standing], now: DateTime<Utc>) -> Value {
     json!({
         "id": RelayId(relay.id),
         "name": relay.name,
+        "kind": relay.kind,
         "host": relay.host,
         "port": relay.port,
         "tls": relay.tls,

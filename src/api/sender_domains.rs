@@ -13,13 +13,16 @@ use super::{
 };
 use crate::{
     config::PublicUrl,
-    domain::id::{CampaignId, MailboxId, SenderDomainId, WorkspaceId},
+    domain::id::{CampaignId, MailboxId, RelayId, SenderDomainId, WorkspaceId},
     mail::address::parse_domain,
     store::{
-        Connection, mailboxes,
+        Connection, mailboxes, relays,
         sender_domains::{self, SenderDomain},
     },
 };
+
+/// The most relays to which one is bound.
+const MAX_RELAYS: usize = 50;
 
 /// The routes of sender domains.
 pub fn endpoints() -> Vec<Endpoint> {
@@ -41,6 +44,7 @@ async fn create(call: &Call, connection: &mut Connection) -> Result<Answer, Prob
     let link_base_url = read_link_base_url(&reader);
     let rate = throttle::read(&reader, "rate").set();
     check_mailbox(connection, workspace, &reader, mailbox).await?;
+    let relays = read_relays(connection, workspace, &reader).await?;
     let (domain, return_path_domain) = reader.finish(|| domain.zip(return_path_domain))?;
     let id = SenderDomainId::new();
     let new = SenderDomain {
@@ -51,6 +55,7 @@ async fn create(call: &Call, connection: &mut Connection) -> Result<Answer, Prob
         link_base_url,
         rate_messages: rate.map(|rate| rate.0),
         rate_per_seconds: rate.map(|rate| rate.1),
+        relay_ids: relays.unwrap_or_default(),
         verified_at: None,
         created_at: call.now,
         updated_at: call.now,
@@ -95,6 +100,7 @@ async fn edit(call: &Call, connection: &mut Connection) -> Result<Answer, Proble
     let mailbox = reader.patch("mailbox_id", mailbox);
     let link_base_url = reader.patch("link_base_url", read_link_base_url(&reader));
     let rate = throttle::read(&reader, "rate");
+    let relays = read_relays(connection, workspace, &reader).await?;
     reader.finish(|| Some(()))?;
     call.check_revision(domain.revision)?;
     domain.return_path_domain = return_path_domain.unwrap_or(domain.return_path_domain);
@@ -102,6 +108,7 @@ async fn edit(call: &Call, connection: &mut Connection) -> Result<Answer, Proble
     domain.link_base_url = link_base_url.apply(domain.link_base_url);
     let rate = rate.apply(domain.rate_messages.zip(domain.rate_per_seconds));
     (domain.rate_messages, domain.rate_per_seconds) = rate.unzip();
+    domain.relay_ids = relays.unwrap_or(domain.relay_ids);
     domain.updated_at = call.now;
     domain.revision = sender_domains::update(connection, workspace, &domain).await?;
     Ok(Answer::ok(show(&domain)).revision(domain.revision))
@@ -145,6 +152,23 @@ async fn check_mailbox(
     Ok(())
 }
 
+/// The relays to which it is bound: the workspace's own. They are held, so that they aren't deleted meanwhile. None keeps what
+/// stands.
+async fn read_relays(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    reader: &Reader<'_>,
+) -> Result<Option<Vec<Uuid>>, Problem> {
+    let Some(ids) = reader.keep_or_set("relay_ids", reader.ids::<RelayId>("relay_ids", 0..=MAX_RELAYS)) else {
+        return Ok(None);
+    };
+    let known = relays::hold(connection, workspace, &ids).await?;
+    for (place, _) in ids.iter().enumerate().filter(|(_, id)| !known.contains(id)) {
+        reader.note_at(&format!("/relay_ids/{place}"), "not_found", "there is no such relay");
+    }
+    Ok(Some(ids.into_iter().map(|id| id.0).collect()))
+}
+
 fn show(domain: &SenderDomain) -> Value {
     json!({
         "id": SenderDomainId(domain.id),
@@ -153,6 +177,7 @@ fn show(domain: &SenderDomain) -> Value {
         "mailbox_id": domain.mailbox_id.map(MailboxId),
         "link_base_url": domain.link_base_url,
         "rate": throttle::show(domain.rate_messages, domain.rate_per_seconds),
+        "relay_ids": domain.relay_ids.iter().copied().map(RelayId).collect::<Vec<_>>(),
         "verified_at": domain.verified_at,
         "created_at": domain.created_at,
         "updated_at": domain.updated_at,

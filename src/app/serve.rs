@@ -26,7 +26,7 @@ use crate::{
     api,
     config::{self, Settings},
     dispatch,
-    network::HttpsClient,
+    network::{Dns, HttpsClient},
     relay::Connector,
     reports,
     store::nodes::Node,
@@ -123,17 +123,24 @@ impl Service {
 
     /// The engine, with connections to Postgres that are its own.
     fn begin_engine(&mut self, settings: &Settings, extra_ca_pem: Option<String>) {
-        let connector = Connector::new(&settings.smtp, settings.network.policy());
+        let connector = Connector::new(&settings.smtp, settings.network.policy())
+            .allowed_by(&settings.mx, &settings.network.dns_servers);
         let connector = match extra_ca_pem {
             Some(pem) => connector.trusting(pem),
             None => connector,
         };
+        let dns = settings.dispatch.look_up_domains.then(|| Dns::new(&settings.network.dns_servers));
+        let dns = dns.transpose().unwrap_or_else(|fault| {
+            tracing::error!(fault, "no resolver could be set up: domains are not looked up");
+            None
+        });
         let engine = dispatch::Settings::new(settings, settings.server.base_url().as_str());
         let context = dispatch::Context {
             node: self.node.id,
             store: self.ground.store.beside(engine.n_connections()),
             keyring: Arc::clone(&self.ground.keyring),
             connector,
+            dns,
             settings: engine,
         };
         self.tasks.keep("dispatch", move |shutdown| {

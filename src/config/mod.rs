@@ -22,7 +22,7 @@ use toml::Value;
 pub use environment::search_path;
 pub use fault::{Fault, Faults, Source};
 pub use settings::{
-    Api, Database, Dispatch, Keys, Log, Network, PublicUrl, Reports, Retry, Server, Settings, Smtp, State, Tracking,
+    Api, Database, Dispatch, Keys, Log, Mx, Network, PublicUrl, Reports, Retry, Server, Settings, Smtp, State, Tracking,
 };
 pub use table::settings_table;
 

@@ -2,10 +2,13 @@
 //!
 //! Not here: the judgement (`portion`), claiming (`claims`).
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use super::{
+    bound::Bound,
+    choice::Choice,
     claims::Claims,
+    lane::Lane,
     lanes::Outlook,
     portion::{self, Open, Part, Room},
 };
@@ -21,8 +24,17 @@ use crate::{
 impl Claims {
     /// What the relays of a workspace let out soon, and whether all of them are throttled.
     pub(super) fn want(&self, outlook: &Outlook) -> (usize, bool) {
+        let works = |lane: &&Arc<Lane>| !lane.way.is_held();
+        let Choice { lanes, relief } = &outlook.choice;
+        match self.let_out(lanes.iter().filter(works)) {
+            (0, true) => self.let_out(relief.iter().filter(works)),
+            all => all,
+        }
+    }
+
+    fn let_out<'a>(&self, lanes: impl Iterator<Item = &'a Arc<Lane>>) -> (usize, bool) {
         let mut is_throttled = true;
-        let wants = outlook.lanes.iter().filter(|lane| !lane.way.is_held()).map(|lane| match &lane.way.throttle {
+        let wants = lanes.map(|lane| match &lane.way.throttle {
             Some(throttle) => self.within_lease(throttle),
             None => {
                 is_throttled = false;
@@ -32,34 +44,42 @@ impl Claims {
         (wants.fold(0, usize::saturating_add), is_throttled)
     }
 
-    /// How many deliveries to a provider are worth holding; none where nothing limits them. Of provider `other` each domain is
-    /// looked at by itself, once it is here.
-    fn most_to(&self, outlook: &Outlook, provider: &str) -> Option<usize> {
-        if provider == OTHER {
+    /// How many deliveries to a provider are worth holding, of campaigns bound to these relays; none where nothing limits them. Of
+    /// provider `other` each domain is looked at by itself, once it is here.
+    fn most_to(&self, outlook: &Outlook, bound: Option<&Bound>, provider: &str) -> Option<usize> {
+        // Where none of its relays works, nothing is worth it.
+        if provider == OTHER && outlook.choice.of_bound(bound).next().is_some() {
             return None;
         }
-        let destination = Destination::whole_provider(provider);
-        let span = self.settings.lease / 2;
-        let most = outlook.lanes.iter().map(|lane| lane.way.destinations.most(&destination, span));
-        most.sum::<Option<usize>>()
+        outlook.choice.most(bound, &Destination::whole_provider(provider), self.settings.lease / 2)
     }
 
     /// The place of what is to be claimed next, and how much of it.
     pub(super) fn next(&self, workspace: WorkspaceId, outlook: &Outlook, room: Room) -> Option<(usize, usize)> {
         let (now, known) = (Instant::now(), self.known.get(&workspace)?);
         let standings = outlook.desk.standing();
-        let mut mosts: HashMap<&str, Option<usize>> = HashMap::new();
-        let here = standings.iter().flat_map(|standing| standing.n_by_provider.iter().map(|(provider, _)| &**provider));
-        for provider in known.open.iter().map(|one| one.provider.as_str()).chain(here) {
-            mosts.entry(provider).or_insert_with(|| self.most_to(outlook, provider));
+        let mut mosts: HashMap<(CampaignId, &str), Option<usize>> = HashMap::new();
+        let here = standings.iter().flat_map(|standing| {
+            standing.n_by_provider.iter().map(|(provider, _)| (standing.campaign, standing.bound.as_ref(), &**provider))
+        });
+        let open =
+            known.open.iter().map(|one| (one.campaign, self.campaigns.bound(one.campaign), one.provider.as_str()));
+        for (campaign, bound, provider) in open.chain(here) {
+            mosts.entry((campaign, provider)).or_insert_with(|| self.most_to(outlook, bound, provider));
         }
-        let most_to = |provider: &str| mosts.get(provider).copied().flatten();
+        let most_to = |campaign: CampaignId, provider: &str| mosts.get(&(campaign, provider)).copied().flatten();
         let mut parts: Vec<Part> = Vec::new();
         for standing in &standings {
             let n_queued = standing.n_by_provider.iter().map(|(_, n)| n).sum();
-            let free = standing.n_by_provider.iter().filter(|(provider, _)| most_to(provider).is_none());
+            let free =
+                standing.n_by_provider.iter().filter(|(provider, _)| most_to(standing.campaign, provider).is_none());
             let n_free = free.map(|(_, n)| n).sum();
-            let most = standing.throttles.iter().map(|throttle| self.within_lease(throttle)).min();
+            let of_relays = standing.bound.as_ref().and_then(|bound| {
+                let lanes = outlook.choice.lanes.iter().filter(|lane| bound.takes(lane.way.relay));
+                let (most, is_throttled) = self.let_out(lanes);
+                is_throttled.then_some(most)
+            });
+            let most = standing.throttles.iter().map(|throttle| self.within_lease(throttle)).chain(of_relays).min();
             let (campaign, weight) = (standing.campaign, standing.priority.weight());
             parts.push(Part { campaign, weight, most, n_queued, n_free });
         }
@@ -79,7 +99,8 @@ impl Claims {
         };
         // What is held on every relay waits in Postgres.
         let is_held = |one: &Backlog| {
-            most_to(&one.provider) == Some(0) || self.holds.get(&one.campaign).is_some_and(|until| *until > now)
+            most_to(one.campaign, &one.provider) == Some(0)
+                || self.holds.get(&one.campaign).is_some_and(|until| *until > now)
         };
         let open: Vec<_> = known
             .open
@@ -87,7 +108,7 @@ impl Claims {
             .filter(|one| !is_held(one))
             .map(|one| Open {
                 campaign: one.campaign,
-                most: most_to(&one.provider),
+                most: most_to(one.campaign, &one.provider),
                 total_weight: parts.iter().filter(|part| wants(part, &one.provider)).map(|part| part.weight).sum(),
                 n_queued: n_here(one.campaign, &one.provider).unwrap_or(0),
             })

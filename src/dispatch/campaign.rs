@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    bound::Bound,
     compose::{ComposeError, Composer},
     settings::Settings,
 };
@@ -29,6 +30,8 @@ const KEEP: Duration = Duration::from_secs(120);
 pub(super) struct Campaign {
     pub(super) content: contents::Content,
     pub(super) composer: Composer,
+    /// The relays that it may use; none: all.
+    pub(super) bound: Option<Bound>,
     /// What signs its messages; none: nothing does.
     pub(super) signer: Option<Signer>,
     /// Which key that is.
@@ -96,9 +99,15 @@ impl Campaigns {
         }
         let composer = Composer::new(workspace, id, &content, Arc::clone(keyring), &settings.public_url)?;
         let signer = key.as_ref().map(|key| key.open(keyring, &domain)).transpose().map_err(CampaignError::Key)?;
-        let campaign = Arc::new(Campaign { content, composer, signer, key });
+        let bound = Bound::of(&content.relays);
+        let campaign = Arc::new(Campaign { content, composer, bound, signer, key });
         self.known.insert(id, Entry { campaign: Arc::clone(&campaign), read_at: now, used_at: now });
         Ok(campaign)
+    }
+
+    /// To which relays a campaign is bound, as far as that was read.
+    pub(super) fn bound(&self, id: CampaignId) -> Option<&Bound> {
+        self.known.get(&id)?.campaign.bound.as_ref()
     }
 
     /// Forget what nobody asked for in a while.

@@ -31,13 +31,15 @@ use crate::{
         campaign::CampaignState,
         delivery::DeliveryState,
         id::{CampaignId, NodeId, WorkspaceId},
+        provider::{OTHER, domain_of},
         share::divide,
     },
     keyring::Keyring,
     store::{
         self, Connection, StoreError,
         backlogs::{self, Backlog},
-        batches, moves,
+        batches::{self, Claimed},
+        domains, moves,
     },
 };
 
@@ -204,10 +206,15 @@ impl Claims {
         let amount = throttles.iter().map(|throttle| self.within_lease(throttle)).fold(amount, usize::min);
         let limit = i64::try_from(amount.clamp(1, self.settings.batch_size)).unwrap_or(1);
         let mut deliveries = batches::deliveries(connection, &held, None, limit, now).await?;
+        if held.provider == OTHER {
+            name_providers(connection, &mut deliveries).await?;
+        }
         for claimed in &mut deliveries {
             // A resend goes over the relay that had it, unless that one is no more.
             let is_pinned = claimed.state == DeliveryState::Unknown;
-            claimed.relay = claimed.relay.filter(|relay| is_pinned && outlook.relays.contains(relay));
+            let may_use = |relay| campaign.bound.as_ref().is_none_or(|bound| bound.takes(relay));
+            claimed.relay =
+                claimed.relay.filter(|relay| is_pinned && outlook.relays.contains(relay) && may_use(*relay));
         }
         let claim = Arc::new(Claim::new(held, campaign, asked_at, lease, Arc::clone(&self.wake)));
         self.held.add(Arc::clone(&claim));
@@ -296,6 +303,17 @@ impl Claims {
         }
         Ok(())
     }
+}
+
+/// Of deliveries to provider `other` name those whose domain is known by now to be run by somebody.
+async fn name_providers(connection: &mut Connection, deliveries: &mut [Claimed]) -> Result<(), StoreError> {
+    let domain = |claimed: &Claimed| domain_of(&claimed.address_key).to_owned();
+    let wanted: HashSet<_> = deliveries.iter().map(domain).collect();
+    let known = domains::providers(connection, &wanted.into_iter().collect::<Vec<_>>()).await?;
+    for claimed in deliveries {
+        claimed.provider = known.get(domain_of(&claimed.address_key)).cloned();
+    }
+    Ok(())
 }
 
 /// Pause a campaign that can't be sent as it is, with the reason.

@@ -6,7 +6,7 @@
 //! what waits of one campaign (`queue`), whether a message may still go (`gate`).
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -18,12 +18,17 @@ use tokio::sync::Notify;
 
 use super::{
     balance::Balance,
+    bound::Bound,
     claim::Claim,
     queue::{Drawn, Queue, Waiting},
     way::Way,
 };
 use crate::{
-    domain::{id::CampaignId, priority::Priority, provider::Destination},
+    domain::{
+        id::{CampaignId, RelayId},
+        priority::Priority,
+        provider::Destination,
+    },
     relay::Throttle,
     store::batches::Claimed,
 };
@@ -45,6 +50,8 @@ struct Queues {
     /// Campaigns in turn; the front one goes next.
     campaigns: VecDeque<Queue>,
     is_closed: bool,
+    /// Some relay has to know the domains.
+    by_domain: bool,
     balance: Balance,
 }
 
@@ -67,6 +74,7 @@ pub(super) struct Standing {
     pub(super) campaign: CampaignId,
     pub(super) priority: Priority,
     pub(super) throttles: Vec<Arc<Throttle>>,
+    pub(super) bound: Option<Bound>,
     /// How many deliveries, by provider.
     pub(super) n_by_provider: Vec<(Arc<str>, usize)>,
 }
@@ -85,14 +93,14 @@ impl Desk {
             return;
         }
         self.n_queued.fetch_add(deliveries.len(), Ordering::AcqRel);
-        let campaign = claim.held.campaign;
+        let (campaign, by_domain) = (claim.held.campaign, queues.by_domain);
         if !queues.campaigns.iter().any(|queue| queue.campaign == campaign) {
             // A new one goes next: what is small is soon through.
             queues.campaigns.push_front(Queue::new(campaign));
         }
         if let Some(queue) = queues.campaigns.iter_mut().find(|queue| queue.campaign == campaign) {
-            (queue.priority, queue.throttles) = (priority, throttles);
-            queue.put(claim, deliveries);
+            (queue.priority, queue.throttles, queue.bound) = (priority, throttles, claim.campaign.bound.clone());
+            queue.put(claim, deliveries, by_domain);
         }
         drop(queues);
         self.arrived.notify_waiters();
@@ -139,6 +147,25 @@ impl Desk {
         Some(soonest.max(way.wait()))
     }
 
+    /// Keep what waits apart by domains from now on.
+    pub(super) fn part_by_domain(&self) {
+        let mut queues = self.lock();
+        if !std::mem::replace(&mut queues.by_domain, true) {
+            queues.campaigns.iter_mut().for_each(Queue::part_by_domain);
+        }
+    }
+
+    /// The domains to which something may go over this relay within this time, those that come first in front.
+    pub(super) fn domains(&self, way: &Way, soon: Duration) -> Vec<Arc<str>> {
+        if way.wait() > soon {
+            return Vec::new();
+        }
+        let queues = self.lock();
+        let mut known = HashSet::new();
+        let domains = queues.campaigns.iter().flat_map(|queue| queue.domains(way, soon));
+        domains.filter(|domain| known.insert(Arc::clone(domain))).cloned().collect()
+    }
+
     /// Take back everything that waits of the claims that `is_over`.
     pub(super) fn remove(&self, is_over: impl Fn(&Claim) -> bool) {
         let mut queues = self.lock();
@@ -148,8 +175,11 @@ impl Desk {
     }
 
     /// Take out what goes to destinations of which no more than `most` deliveries of each campaign may wait here (none: as many
-    /// as do).
-    pub(super) fn take_out(&self, most: impl Fn(&Destination) -> Option<usize>) -> Vec<(Destination, Waiting)> {
+    /// as do); it is asked for the relays to which the campaign is bound, and whether their batches hold others as well.
+    pub(super) fn take_out(
+        &self,
+        most: impl Fn(Option<&Bound>, &Destination, bool) -> Option<usize>,
+    ) -> Vec<(Destination, Waiting)> {
         let mut queues = self.lock();
         let out: Vec<_> = queues.campaigns.iter_mut().flat_map(|queue| queue.take_out(&most)).collect();
         queues.campaigns.retain(|queue| !queue.is_empty());
@@ -164,6 +194,11 @@ impl Desk {
         self.arrived.notify_waiters();
     }
 
+    /// Whether something waits that may go over this relay alone.
+    pub(super) fn has_pinned(&self, relay: RelayId) -> bool {
+        self.n_queued() > 0 && self.lock().campaigns.iter().any(|queue| queue.has_pinned(relay))
+    }
+
     /// How many deliveries wait.
     pub(super) fn n_queued(&self) -> usize {
         self.n_queued.load(Ordering::Acquire)
@@ -175,6 +210,7 @@ impl Desk {
             campaign: queue.campaign,
             priority: queue.priority,
             throttles: queue.throttles.clone(),
+            bound: queue.bound.clone(),
             n_by_provider: queue.n_by_provider(),
         };
         self.lock().campaigns.iter().map(stand).collect()

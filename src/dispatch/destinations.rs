@@ -155,6 +155,12 @@ impl Destinations {
         }
     }
 
+    /// Whether nothing may go to some destination.
+    pub(super) fn holds_any(&self) -> bool {
+        let is_held = |place: &Place| place.hold.as_ref().is_some_and(Hold::is_total);
+        self.n_places.load(Ordering::Acquire) > 0 && self.lock().values().any(is_held)
+    }
+
     /// How many messages to this destination are worth holding for `span`; none where nothing limits them.
     pub(super) fn most(&self, destination: &Destination, span: Duration) -> Option<usize> {
         let limit = self.limit(destination);

@@ -1,5 +1,5 @@
 //! Taking back what is held: it waits in Postgres and not in this node. What goes to a provider stays in its batch, which nobody
-//! claims as long as that is held; what goes to a held domain of provider `other` waits by due time, for its batch goes on.
+//! claims as long as that is held; what stands in a mixed batch, of provider `other`, waits by due time, for its batch goes on.
 //!
 //! Not here: what is held (`destinations`), claiming (`claims`).
 
@@ -7,11 +7,11 @@ use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{chance::chance, claims::Claims, lane::Lane, link::Link};
+use super::{bound::Bound, chance::chance, choice::Choice, claims::Claims, link::Link};
 use crate::{
     domain::{
         id::{BatchId, DeliveryId, WorkspaceId},
-        provider::Destination,
+        provider::{Destination, OTHER},
     },
     store::{StoreError, holds},
 };
@@ -26,25 +26,22 @@ impl Claims {
     pub(super) async fn hold_back(&mut self, link: &mut Link) -> Result<(), StoreError> {
         let workspaces: Vec<WorkspaceId> = self.held.by_workspace().into_keys().collect();
         for workspace in workspaces {
-            let lanes = self.lanes.used(workspace);
-            if lanes.is_empty() {
+            let choice = self.lanes.used(workspace);
+            if choice.is_empty() {
                 continue;
             }
             let span = self.settings.lease;
             // Twice as much as goes soon, so that nothing is taken out that is soon brought back.
-            let most = |destination: &Destination| {
-                if lanes.iter().all(|lane| lane.way.is_held()) {
-                    return Some(0);
-                }
-                let each = lanes.iter().map(|lane| lane.way.destinations.most(destination, span));
-                let most = each.sum::<Option<usize>>()?;
-                (most == 0 || destination.domain().is_some()).then_some(most * 2)
+            let most = |bound: Option<&Bound>, destination: &Destination, is_mixed: bool| {
+                let most = choice.most(bound, destination, span)?;
+                (most == 0 || is_mixed).then_some(most * 2)
             };
             let mut waits: HashMap<DateTime<Utc>, Vec<(DeliveryId, BatchId)>> = HashMap::new();
-            let mut until: HashMap<Destination, Option<DateTime<Utc>>> = HashMap::new();
+            let mut until: HashMap<(Destination, Option<Bound>), Option<DateTime<Utc>>> = HashMap::new();
             for (destination, (claim, claimed)) in self.lanes.desk(workspace).take_out(most) {
-                let due = *until.entry(destination).or_insert_with_key(|destination| due_at(&lanes, destination));
-                if let Some(due) = due {
+                let due = until.entry((destination, claim.campaign.bound.clone()));
+                let due = *due.or_insert_with_key(|(destination, bound)| due_at(&choice, bound.as_ref(), destination));
+                if let Some(due) = due.filter(|_| claim.held.provider == OTHER) {
                     waits.entry(due).or_default().push((claimed.delivery, claim.held.batch));
                 }
             }
@@ -60,10 +57,10 @@ impl Claims {
     }
 }
 
-/// When what is taken out comes back by itself; none: it stays in its batch.
-fn due_at(lanes: &[std::sync::Arc<Lane>], destination: &Destination) -> Option<DateTime<Utc>> {
-    destination.domain()?;
-    let holds: Vec<_> = lanes.iter().map(|lane| lane.way.destinations.held_until(destination)).collect();
+/// When what is taken out of a mixed batch comes back by itself; none: it stays there, for nothing at all may go, or everything
+/// is held.
+fn due_at(choice: &Choice, bound: Option<&Bound>, destination: &Destination) -> Option<DateTime<Utc>> {
+    let holds: Vec<_> = choice.of_bound(bound).map(|lane| lane.way.destinations.held_until(destination)).collect();
     if holds.iter().all(|hold| matches!(hold, Some((_, true)))) {
         return None;
     }

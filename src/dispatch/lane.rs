@@ -1,6 +1,7 @@
-//! The way over one relay: its connections are counted here, its throttle spent, its health known.
+//! The way over one relay, or of a relay without a server the way to one domain: its connections are counted here, its throttle
+//! spent, its health known.
 //!
-//! Not here: opening connections (`lanes`), what runs over them (`worker`).
+//! Not here: the lanes to the domains together (`fleet`), opening connections (`lanes`), what runs over them (`worker`).
 
 use std::{
     sync::{
@@ -18,12 +19,13 @@ use super::{
     way::Way,
 };
 use crate::{
-    domain::id::WorkspaceId,
-    relay::{Backoff, Health, Readiness, RelaySettings},
+    domain::{bounce::BounceClass, id::WorkspaceId},
+    relay::{Attempted, Backoff, Door, Health, Readiness},
+    smtp::Phase,
 };
 
 /// A connection is only opened for a message that may leave within this time.
-const SOON: Duration = Duration::from_secs(1);
+pub(super) const SOON: Duration = Duration::from_secs(1);
 
 /// One relay, in one revision of its settings.
 #[derive(Debug)]
@@ -32,22 +34,33 @@ pub(super) struct Lane {
     pub(super) way: Way,
     pub(super) revision: i64,
     pub(super) priority: i32,
-    pub(super) settings: RelaySettings,
+    pub(super) door: Door,
     pub(super) max_connections: usize,
     pub(super) messages_per_connection: u32,
     pub(super) desk: Arc<Desk>,
     pub(super) health: Mutex<Health>,
-    has_worked: AtomicBool,
-    /// The health changed and nobody wrote it down yet.
-    pub(super) has_news: AtomicBool,
-    pub(super) counts: Counts,
+    /// What became of the messages when it failed last: of a lane to one domain.
+    refusal: Mutex<Option<Attempted>>,
+    pub(super) news: Arc<News>,
+    pub(super) counts: Arc<Counts>,
+    /// Of a lane to one domain the counts of the whole relay.
+    whole: Option<Arc<Counts>>,
+    most_of_all: usize,
     /// Who waits for a permit waits alone, and the others behind it.
     turn: tokio::sync::Mutex<()>,
     /// No further connection is opened before.
     no_more_until: Mutex<Option<Instant>>,
     is_closed: AtomicBool,
     closing: Notify,
-    n_numbered: AtomicU64,
+    n_numbered: Arc<AtomicU64>,
+}
+
+/// Whether the relay's health is written down as it is.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    has_worked: AtomicBool,
+    /// It changed and nobody wrote it down yet.
+    pub(super) is_there: AtomicBool,
 }
 
 /// Connections of a lane.
@@ -85,6 +98,24 @@ impl Drop for Counted<'_> {
     }
 }
 
+/// A connection of a lane, counted until this is dropped.
+#[derive(Debug)]
+pub(super) struct Aboard(Arc<Lane>);
+
+impl Aboard {
+    pub(super) fn lane(&self) -> &Arc<Lane> {
+        &self.0
+    }
+}
+
+impl Drop for Aboard {
+    fn drop(&mut self) {
+        for counts in [Some(&self.0.counts), self.0.whole.as_ref()].into_iter().flatten() {
+            counts.n_open.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
 /// What a lane is made of.
 #[derive(Debug)]
 pub(super) struct LaneParts {
@@ -92,7 +123,7 @@ pub(super) struct LaneParts {
     pub(super) way: Way,
     pub(super) revision: i64,
     pub(super) priority: i32,
-    pub(super) settings: RelaySettings,
+    pub(super) door: Door,
     pub(super) max_connections: usize,
     pub(super) messages_per_connection: u32,
     pub(super) desk: Arc<Desk>,
@@ -105,20 +136,61 @@ impl Lane {
             way: parts.way,
             revision: parts.revision,
             priority: parts.priority,
-            settings: parts.settings,
+            door: parts.door,
             max_connections: parts.max_connections,
             messages_per_connection: parts.messages_per_connection,
             desk: parts.desk,
             health: Mutex::default(),
-            has_worked: AtomicBool::new(false),
-            has_news: AtomicBool::new(false),
-            counts: Counts::default(),
+            refusal: Mutex::default(),
+            news: Arc::default(),
+            counts: Arc::default(),
+            whole: None,
+            most_of_all: parts.max_connections,
             turn: tokio::sync::Mutex::new(()),
             no_more_until: Mutex::new(None),
             is_closed: AtomicBool::new(false),
             closing: Notify::new(),
-            n_numbered: AtomicU64::new(0),
+            n_numbered: Arc::default(),
         }
+    }
+
+    /// The lane to one domain, over at most so many connections, beside others of this relay.
+    pub(super) fn to_domain(&self, domain: &Arc<str>, max_connections: usize) -> Self {
+        let way = Way {
+            relay: self.way.relay,
+            throttle: self.way.throttle.clone(),
+            weight: self.way.weight,
+            destinations: Arc::clone(&self.way.destinations),
+            domain: Some(Arc::clone(domain)),
+            betters: Arc::clone(&self.way.betters),
+        };
+        let lane = Self::new(LaneParts {
+            workspace: self.workspace,
+            way,
+            revision: self.revision,
+            priority: self.priority,
+            door: self.door.clone(),
+            max_connections: max_connections.min(self.max_connections),
+            messages_per_connection: self.messages_per_connection,
+            desk: Arc::clone(&self.desk),
+        });
+        Self {
+            news: Arc::clone(&self.news),
+            whole: Some(Arc::clone(&self.counts)),
+            most_of_all: self.max_connections,
+            n_numbered: Arc::clone(&self.n_numbered),
+            ..lane
+        }
+    }
+
+    /// Whether it is one of many lanes of its relay.
+    fn is_part(&self) -> bool {
+        self.whole.is_some()
+    }
+
+    /// The domain that its connections are for; empty where they are for all.
+    pub(super) fn domain(&self) -> &str {
+        self.way.domain.as_deref().unwrap_or_default()
     }
 
     /// Draws up to `most` deliveries into `drawn`, waiting for work and for permits. False when there will be no more
@@ -172,21 +244,48 @@ impl Lane {
 
     /// Whether another connection would be of use now, if this relay is among those used now.
     pub(super) fn wants_connection(&self, now: Instant) -> bool {
+        self.may_have_another(now) && self.desk.wait(&self.way).is_some_and(|wait| wait <= SOON)
+    }
+
+    /// Whether it may have another connection now, if there is work for it.
+    pub(super) fn may_have_another(&self, now: Instant) -> bool {
         let n = |counter: &AtomicUsize| counter.load(Ordering::Acquire);
         let (n_open, n_opening) = (n(&self.counts.n_open), n(&self.counts.n_opening));
         let most = match self.readiness(now) {
             Readiness::Ready => self.max_connections,
             Readiness::Trial => 1,
-            Readiness::Waiting(_) => 0,
+            // What waits for a domain that is left alone is put off, and not kept here.
+            Readiness::Waiting(_) => usize::from(self.is_part()),
         };
         // Twice as many each round trip, so that a relay isn't stormed and a fast one is soon full.
         let is_growing_enough = n_opening * 2 > n_open;
-        !self.is_closed()
-            && n_open < most
-            && self.may_grow(now)
-            && !is_growing_enough
-            && n(&self.counts.n_idle) == 0
-            && self.desk.wait(&self.way).is_some_and(|wait| wait <= SOON)
+        !self.is_closed() && n_open < most && self.may_grow(now) && !is_growing_enough && n(&self.counts.n_idle) == 0
+    }
+
+    /// Count a connection that is about to be opened, until what this gives is dropped; also as being opened, until somebody
+    /// else takes that over.
+    pub(super) fn board(self: Arc<Self>) -> Aboard {
+        for counts in [Some(&self.counts), self.whole.as_ref()].into_iter().flatten() {
+            counts.n_open.fetch_add(1, Ordering::AcqRel);
+        }
+        self.counts.n_opening.fetch_add(1, Ordering::AcqRel);
+        Aboard(self)
+    }
+
+    /// Whether its relay has no connection at all.
+    pub(super) fn is_unstaffed(&self) -> bool {
+        self.whole.as_ref().unwrap_or(&self.counts).n_open.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether something waits that it could carry.
+    pub(super) fn has_work(&self) -> bool {
+        self.desk.n_queued() > 0 && (!self.is_part() || self.desk.wait(&self.way).is_some())
+    }
+
+    /// How long a connection without work is kept: where others of its relay wait for its place, not at all.
+    pub(super) fn idle(&self, idle: Duration) -> Duration {
+        let is_full = self.whole.as_ref().is_some_and(|whole| whole.n_open.load(Ordering::Acquire) >= self.most_of_all);
+        if is_full && self.desk.n_queued() > 0 { Duration::ZERO } else { idle }
     }
 
     /// Whether a connection should be opened because work is left and nobody waits for it.
@@ -218,9 +317,32 @@ impl Lane {
             return;
         }
         let delay = health.fail(backoff, reason, now, random);
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if self.is_part() {
+            tracing::info!(relay = %self.way.relay, workspace = %self.workspace, domain = self.domain(),
+                           reason = health.reason(), retry_seconds = delay.as_secs_f32(),
+                           "a domain can't be reached; it is left alone for a while");
+            return;
+        }
         tracing::warn!(relay = %self.way.relay, workspace = %self.workspace, reason = health.reason(),
                        retry_seconds = delay.as_secs_f32(), "a relay fails; it is left alone for a while");
-        self.has_news.store(true, Ordering::Release);
+        self.news.is_there.store(true, Ordering::Release);
+    }
+
+    /// It failed, and so its messages fare until it is tried again.
+    pub(super) fn refuse(&self, backoff: Backoff, attempted: &Attempted, random: f64) {
+        self.fail(backoff, attempted.text.clone(), random);
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempted.clone());
+    }
+
+    /// How messages fare now, because it is left alone: of a lane to one domain.
+    pub(super) fn refusal(&self, now: Instant) -> Option<Attempted> {
+        if !self.is_part() || !matches!(self.readiness(now), Readiness::Waiting(_)) {
+            return None;
+        }
+        let known = self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        known.or_else(|| Some(Attempted::deferred(Phase::Connect, BounceClass::Routing, health.reason()?)))
     }
 
     fn may_grow(&self, now: Instant) -> bool {
@@ -230,11 +352,11 @@ impl Lane {
     /// The relay works.
     pub(super) fn work(&self) {
         let was_failing = self.health.lock().unwrap_or_else(PoisonError::into_inner).work();
-        if was_failing {
+        if was_failing && !self.is_part() {
             tracing::info!(relay = %self.way.relay, workspace = %self.workspace, "a relay works again");
         }
-        if was_failing || !self.has_worked.swap(true, Ordering::AcqRel) {
-            self.has_news.store(true, Ordering::Release);
+        if (was_failing && !self.is_part()) || !self.news.has_worked.swap(true, Ordering::AcqRel) {
+            self.news.is_there.store(true, Ordering::Release);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The lanes of every workspace that has work: made from its relays, renewed when those are edited, staffed with
 //! connections, and their health told.
 //!
-//! Not here: one lane (`lane`), one connection (`worker`), which relays are used (`relay::choose`).
+//! Not here: one lane (`lane`), the lanes to domains of a relay without a server (`fleet`), one connection (`worker`), which relays are used (`choice`).
 
 use std::{
     collections::HashMap,
@@ -16,11 +16,14 @@ use chrono::Utc;
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{
+    bound::Bound,
+    choice::Choice,
     crew::{Crew, Stage},
     desk::Desk,
     destinations::Destinations,
+    fleet::Fleet,
     holds,
-    lane::{Counted, Lane, LaneParts},
+    lane::{Lane, LaneParts},
     limits::{Limit, Limits},
     way::Way,
     worker,
@@ -31,7 +34,7 @@ use crate::{
         provider_limit::with_defaults,
     },
     keyring::Keyring,
-    relay::{Candidate, RelaySettings, choose},
+    relay::{Door, Readiness, RelaySettings},
     smtp::Credentials,
     store::{Connection, StoreError, routes},
 };
@@ -52,14 +55,27 @@ pub(super) struct Lanes {
     is_closed: AtomicBool,
     keyring: Arc<Keyring>,
     limits: Arc<Limits>,
+    terms: Terms,
+}
+
+/// What holds for all lanes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
     /// What all times of holds are multiplied by: 1, but in tests.
-    hold_scale: f64,
+    pub(super) hold_scale: f64,
+    /// Connections to one domain without a relay's server; none: nothing is delivered without one.
+    pub(super) n_to_domain: Option<usize>,
 }
 
 #[derive(Debug)]
 struct Yard {
     desk: Arc<Desk>,
+    /// To which relays sender domains are bound.
+    bounds: Vec<Bound>,
+    /// One for each relay.
     lanes: Vec<Arc<Lane>>,
+    /// Of those without a server the lanes to domains.
+    fleets: Vec<Fleet>,
     /// Relays that can't be used as they are written down: their revision, and that it was told.
     unusable: HashMap<RelayId, i64>,
     read_at: Instant,
@@ -71,14 +87,14 @@ struct Yard {
 pub(super) struct Outlook {
     pub(super) desk: Arc<Desk>,
     /// The lanes used now; none where no relay works.
-    pub(super) lanes: Vec<Arc<Lane>>,
+    pub(super) choice: Choice,
     /// Every enabled relay.
     pub(super) relays: Vec<RelayId>,
 }
 
 impl Lanes {
-    pub(super) fn new(keyring: Arc<Keyring>, limits: Arc<Limits>, hold_scale: f64) -> Self {
-        Self { yards: Mutex::default(), is_closed: AtomicBool::new(false), keyring, limits, hold_scale }
+    pub(super) fn new(keyring: Arc<Keyring>, limits: Arc<Limits>, terms: Terms) -> Self {
+        Self { yards: Mutex::default(), is_closed: AtomicBool::new(false), keyring, limits, terms }
     }
 
     /// What this workspace can send over now; its relays are read if that was long ago.
@@ -91,7 +107,8 @@ impl Lanes {
         let is_fresh = self.lock().get(&workspace).is_some_and(|yard| now.duration_since(yard.read_at) < FRESH);
         if !is_fresh {
             let routes = routes::enabled(connection, workspace).await?;
-            let faults = self.renew(workspace, routes, now);
+            let bounds = routes::bounds(connection, workspace).await?;
+            let faults = self.renew(workspace, routes, bounds.iter().filter_map(|one| Bound::of(one)).collect(), now);
             for (relay, fault) in faults {
                 tracing::error!(%workspace, %relay, fault, "a relay can't be used");
                 routes::note_health(connection, workspace, relay, Some(fault), Utc::now()).await?;
@@ -105,12 +122,12 @@ impl Lanes {
         }
         let mut yards = self.lock();
         let Some(yard) = yards.get_mut(&workspace) else {
-            return Ok(Outlook { desk: Arc::default(), lanes: Vec::new(), relays: Vec::new() });
+            return Ok(Outlook { desk: Arc::default(), choice: Choice::default(), relays: Vec::new() });
         };
         yard.used_at = now;
         Ok(Outlook {
             desk: Arc::clone(&yard.desk),
-            lanes: yard.chosen(now),
+            choice: yard.choice(now),
             relays: yard.lanes.iter().map(|lane| lane.way.relay).collect(),
         })
     }
@@ -120,11 +137,19 @@ impl Lanes {
     }
 
     /// Make the lanes anew where relays were edited. Answers the relays that can't be used, each once, with the reason.
-    fn renew(&self, workspace: WorkspaceId, routes: Vec<routes::Route>, now: Instant) -> Vec<(RelayId, &'static str)> {
+    fn renew(
+        &self,
+        workspace: WorkspaceId,
+        routes: Vec<routes::Route>,
+        bounds: Vec<Bound>,
+        now: Instant,
+    ) -> Vec<(RelayId, &'static str)> {
         let mut yards = self.lock();
         let yard = yards.entry(workspace).or_insert_with(|| Yard {
             desk: Arc::default(),
+            bounds: Vec::new(),
             lanes: Vec::new(),
+            fleets: Vec::new(),
             unusable: HashMap::new(),
             read_at: now,
             used_at: now,
@@ -132,7 +157,7 @@ impl Lanes {
         if self.is_closed.load(Ordering::Acquire) {
             yard.desk.close();
         }
-        yard.read_at = now;
+        (yard.read_at, yard.bounds) = (now, bounds);
         let mut old = std::mem::take(&mut yard.lanes);
         let known = std::mem::take(&mut yard.unusable);
         let mut faults = Vec::new();
@@ -157,6 +182,13 @@ impl Lanes {
             yard.lanes.push(lane);
         }
         old.iter().for_each(|lane| lane.close());
+        yard.fleets.iter().filter(|fleet| fleet.whole().is_closed()).for_each(Fleet::close);
+        yard.fleets.retain(|fleet| !fleet.whole().is_closed());
+        for lane in yard.lanes.iter().filter(|lane| matches!(lane.door, Door::MailServers)) {
+            if yard.fleets.iter().all(|fleet| !Arc::ptr_eq(fleet.whole(), lane)) {
+                yard.fleets.push(Fleet::new(Arc::clone(lane), self.terms.n_to_domain.unwrap_or(1)));
+            }
+        }
         faults
     }
 
@@ -167,7 +199,7 @@ impl Lanes {
         route: routes::Route,
         now: Instant,
     ) -> Result<Lane, &'static str> {
-        let settings = open_settings(&self.keyring, &route)?;
+        let door = self.open_door(&route)?;
         let max_connections = usize::try_from(route.max_connections).unwrap_or(1).max(1);
         let throttle = self.limits.of((workspace, Limit::Relay(route.relay)), route.rate, now);
         let destinations = Destinations::new(
@@ -175,19 +207,40 @@ impl Lanes {
             max_connections,
             with_defaults(route.provider_limits),
             Arc::clone(&self.limits),
-            self.hold_scale,
+            self.terms.hold_scale,
             Arc::clone(&desk.arrived),
         );
         Ok(Lane::new(LaneParts {
             workspace,
-            way: Way { relay: route.relay, throttle, weight: route.weight, destinations: Arc::new(destinations) },
+            way: Way {
+                relay: route.relay,
+                throttle,
+                weight: route.weight,
+                destinations: Arc::new(destinations),
+                domain: None,
+                betters: Arc::default(),
+            },
             revision: route.revision,
             priority: route.priority,
-            settings,
+            door,
             max_connections,
             messages_per_connection: route.messages_per_connection.max(1),
             desk: Arc::clone(desk),
         }))
+    }
+
+    /// The door of a relay, its secret opened; else what is wrong.
+    fn open_door(&self, route: &routes::Route) -> Result<Door, &'static str> {
+        let Some(server) = &route.server else {
+            let is_allowed = self.terms.n_to_domain.is_some();
+            return is_allowed.then_some(Door::MailServers).ok_or("the setting mx.enabled does not allow its kind");
+        };
+        let secret =
+            route.open_secret(&self.keyring).map_err(|_| "its secret does not open with this installation's keys")?;
+        let credentials = Credentials { username: server.username.clone().unwrap_or_default(), secret: secret.into() };
+        let place = (server.host.as_str(), server.port);
+        RelaySettings::of_words(place, &server.tls, &server.auth, credentials, server.allow_plaintext_auth)
+            .map(Door::Server)
     }
 
     /// Whether any of a workspace's lanes has a connection or work.
@@ -207,13 +260,13 @@ impl Lanes {
     }
 
     /// The lanes of a workspace that are used now.
-    pub(super) fn used(&self, workspace: WorkspaceId) -> Vec<Arc<Lane>> {
-        self.lock().get(&workspace).map(|yard| yard.chosen(Instant::now())).unwrap_or_default()
+    pub(super) fn used(&self, workspace: WorkspaceId) -> Choice {
+        self.lock().get(&workspace).map(|yard| yard.choice(Instant::now())).unwrap_or_default()
     }
 
     /// Whether any relay of a workspace works or is to be tried.
     pub(super) fn has_hope(&self, workspace: WorkspaceId) -> bool {
-        self.lock().get(&workspace).is_some_and(|yard| !yard.chosen(Instant::now()).is_empty())
+        self.lock().get(&workspace).is_some_and(|yard| !yard.choice(Instant::now()).is_empty())
     }
 
     /// Take back everything that waits, and let nothing more wait.
@@ -225,7 +278,9 @@ impl Lanes {
     /// Forget workspaces that weren't used for a while.
     pub(super) fn prune(&self) {
         let now = Instant::now();
-        self.lock().retain(|_, yard| Self::is_in_use(yard) || now.duration_since(yard.used_at) < KEEP);
+        let mut yards = self.lock();
+        yards.retain(|_, yard| Self::is_in_use(yard) || now.duration_since(yard.used_at) < KEEP);
+        yards.values().flat_map(|yard| &yard.fleets).for_each(Fleet::prune);
     }
 
     /// Write down the health of the lanes where it changed, and what is held there.
@@ -234,12 +289,12 @@ impl Lanes {
         for lane in &lanes {
             holds::tell(connection, &lane.way.destinations).await?;
         }
-        for lane in lanes.into_iter().filter(|lane| lane.has_news.swap(false, Ordering::AcqRel)) {
+        for lane in lanes.into_iter().filter(|lane| lane.news.is_there.swap(false, Ordering::AcqRel)) {
             let fault = lane.health.lock().unwrap_or_else(PoisonError::into_inner).reason().map(str::to_owned);
             let told =
                 routes::note_health(connection, lane.workspace, lane.way.relay, fault.as_deref(), Utc::now()).await;
             if told.is_err() {
-                lane.has_news.store(true, Ordering::Release);
+                lane.news.is_there.store(true, Ordering::Release);
             }
             told?;
         }
@@ -254,29 +309,37 @@ impl Lanes {
     fn short(&self) -> Vec<Arc<Lane>> {
         let now = Instant::now();
         let yards = self.lock();
-        let all = yards.values().filter(|yard| yard.desk.n_queued() > 0).flat_map(|yard| yard.chosen(now));
-        all.filter(|lane| lane.wants_connection(now)).collect()
+        yards.values().filter(|yard| yard.desk.n_queued() > 0).flat_map(|yard| yard.short(now)).collect()
     }
 }
 
 impl Yard {
-    fn chosen(&self, now: Instant) -> Vec<Arc<Lane>> {
-        let candidates: Vec<_> = self
-            .lanes
-            .iter()
-            .map(|lane| Candidate { priority: lane.priority, readiness: lane.readiness(now) })
-            .collect();
-        let chosen = choose(&candidates);
-        self.lanes.iter().zip(chosen).filter(|(_, is_chosen)| *is_chosen).map(|(lane, _)| Arc::clone(lane)).collect()
+    /// Lanes that want another connection now.
+    fn short(&self, now: Instant) -> Vec<Arc<Lane>> {
+        let choice = self.choice(now);
+        let mut short = Vec::new();
+        // What may go over no other relay is worth a connection to any that works.
+        let is_wanted =
+            |lane: &&Arc<Lane>| choice.all().any(|one| Arc::ptr_eq(one, lane)) || self.desk.has_pinned(lane.way.relay);
+        for lane in self.lanes.iter().filter(is_wanted) {
+            match self.fleets.iter().find(|fleet| Arc::ptr_eq(fleet.whole(), lane)) {
+                Some(fleet) => short.extend(fleet.short(now)),
+                None if lane.wants_connection(now) => short.push(Arc::clone(lane)),
+                None => {}
+            }
+        }
+        short
     }
-}
 
-/// The settings of a relay with its secret opened; else what is wrong.
-fn open_settings(keyring: &Keyring, route: &routes::Route) -> Result<RelaySettings, &'static str> {
-    let secret = route.open_secret(keyring).map_err(|_| "its secret does not open with this installation's keys")?;
-    let credentials = Credentials { username: route.username.clone().unwrap_or_default(), secret: secret.into() };
-    let place = (route.host.as_str(), route.port);
-    RelaySettings::of_words(place, &route.tls, &route.auth, credentials, route.allow_plaintext_auth)
+    /// The lanes used now. Each is told which ones go before it.
+    fn choice(&self, now: Instant) -> Choice {
+        for lane in &self.lanes {
+            let better = |one: &&Arc<Lane>| one.priority < lane.priority && one.readiness(now) == Readiness::Ready;
+            let betters = self.lanes.iter().filter(better).map(|one| Arc::clone(&one.way.destinations));
+            lane.way.betters.set(betters.collect());
+        }
+        Choice::of(&self.lanes, &self.bounds, now)
+    }
 }
 
 /// Open connections where they are wanted, until the end is asked for; then wait for those that are open, and cut off what
@@ -288,17 +351,11 @@ pub(super) async fn staff(crew: &Arc<Crew>, lanes: &Lanes) {
         while !is_enough {
             is_enough = true;
             for lane in lanes.short() {
-                let is_first = lane.counts.n_open.load(Ordering::Acquire) == 0;
-                if workers.len() < crew.settings.max_connections || is_first {
+                if workers.len() < crew.settings.max_connections || lane.is_unstaffed() {
                     is_enough = false;
                     // Counted from here on, so that the next look sees it.
-                    lane.counts.n_open.fetch_add(1, Ordering::AcqRel);
-                    lane.counts.n_opening.fetch_add(1, Ordering::AcqRel);
-                    let crew = Arc::clone(crew);
-                    workers.spawn(async move {
-                        let _open = Counted::taken(&lane.counts.n_open);
-                        worker::run(crew, Arc::clone(&lane)).await;
-                    });
+                    let (crew, aboard) = (Arc::clone(crew), lane.board());
+                    workers.spawn(async move { worker::run(crew, Arc::clone(aboard.lane())).await });
                 }
             }
         }

@@ -5,8 +5,9 @@
 //! 1. `scheduler` starts what is due, `expansion` makes deliveries of the audience, in batches.
 //! 2. `claims` takes batches by lease, as much as throttles and relays let through and each campaign its `portion`, and puts
 //!    them on the workspace's `desk`, which is drawn from in turns; `leases` are renewed.
-//! 3. `lanes` opens connections to the relays in use; each `worker` has a `supply` that draws deliveries with their permits,
+//! 3. `lanes` opens connections to the relays in use, of `choice`; each `worker` has a `supply` that draws deliveries with their permits,
 //!    looks at the `gate`, has the message made by `compose` and signed by `signing`, and asks for its intent.
+//!    Of a relay without a server `fleet` has a lane to each recipient domain; what goes to one that can't be reached is put off.
 //! 4. `intents` commits intents in groups; what is granted stands in line on the connection's `runway`, where the session
 //!    takes it after a last look at the `gate`.
 //! 5. The outcome goes to the `settler`, which commits outcomes in groups; only then is the message's place in the doubt
@@ -17,6 +18,8 @@
 //! Answers that are about us are noted at the `destinations` of a relay, which hold or slow down what goes there on every node
 //! (`holds`); the rates that nodes share are spent in `slices`.
 //!
+//! Beside all that `lookups` finds out who runs domains that nobody knows.
+//!
 //! `changes` follows the acts of obedience, `pulse` knows whether Postgres is there. No transaction is open across a network
 //! call, no MAIL FROM is written without a live lease and a committed intent, and no outcome is thrown away. All queues are
 //! bounded: the desks by what `claims` takes, everything behind them by the doubt windows.
@@ -25,9 +28,11 @@
 
 mod appetite;
 mod balance;
+mod bound;
 mod campaign;
 mod chance;
 mod changes;
+mod choice;
 mod claim;
 mod claims;
 mod compose;
@@ -36,6 +41,7 @@ mod desk;
 mod destinations;
 mod excuse;
 mod expansion;
+mod fleet;
 mod flight;
 mod gate;
 mod group;
@@ -50,6 +56,7 @@ mod lanes;
 mod leases;
 mod limits;
 mod link;
+mod lookups;
 mod moment;
 mod portion;
 mod pulse;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    bound::Bound,
     claim::{Claim, Work},
     destinations::Seat,
     way::{Permits, Way},
@@ -19,7 +20,7 @@ use crate::{
         delivery::DeliveryState,
         id::{CampaignId, RelayId},
         priority::Priority,
-        provider::Destination,
+        provider::{Destination, OTHER, domain_of},
     },
     relay::Throttle,
     store::batches::Claimed,
@@ -32,16 +33,21 @@ pub(super) struct Queue {
     pub(super) priority: Priority,
     /// All that its messages need a permit of, whomever they go to.
     pub(super) throttles: Vec<Arc<Throttle>>,
+    /// The relays that it may use; none: all.
+    pub(super) bound: Option<Bound>,
     /// Messages left of its turn.
     credit: u32,
     /// In turn; the front one goes next.
     bins: VecDeque<Bin>,
 }
 
-/// What goes to one destination, and over one relay only where that is so.
+/// What goes to one destination, to one domain where some relay has to know that, and over one relay only where that is so.
 #[derive(Debug)]
 struct Bin {
     destination: Destination,
+    /// Its deliveries stand in batches of provider `other`, which hold others as well.
+    is_mixed: bool,
+    domain: Option<Arc<str>>,
     /// An `unknown` one is resent over no other relay.
     pinned: Option<RelayId>,
     waiting: VecDeque<Waiting>,
@@ -60,45 +66,61 @@ pub(super) struct Drawn {
 
 impl Queue {
     pub(super) fn new(campaign: CampaignId) -> Self {
-        Self { campaign, priority: Priority::default(), throttles: Vec::new(), credit: 0, bins: VecDeque::new() }
+        let (priority, throttles, bins) = (Priority::default(), Vec::new(), VecDeque::new());
+        Self { campaign, priority, throttles, bound: None, credit: 0, bins }
     }
 
-    /// Sort these deliveries of a claim in.
-    pub(super) fn put(&mut self, claim: &Arc<Claim>, deliveries: Vec<Claimed>) {
+    /// Sort these deliveries of a claim in, apart by their domains if that is wanted.
+    pub(super) fn put(&mut self, claim: &Arc<Claim>, deliveries: Vec<Claimed>, by_domain: bool) {
         let provider: Arc<str> = claim.held.provider.as_str().into();
-        let mut places: HashMap<Destination, usize> = self
-            .bins
-            .iter()
-            .enumerate()
-            .filter(|(_, bin)| bin.pinned.is_none())
-            .map(|(place, bin)| (bin.destination.clone(), place))
-            .collect();
-        for claimed in deliveries {
-            let destination = Destination::of(&provider, &claimed.address_key);
-            let pinned = claimed.relay.filter(|_| claimed.state == DeliveryState::Unknown);
-            let known = match pinned {
-                None => places.get(&destination).copied(),
-                Some(_) => self.bins.iter().position(|bin| bin.pinned == pinned && bin.destination == destination),
+        claim.wait_more(deliveries.len());
+        let waiting = deliveries.into_iter().map(|claimed| (Arc::clone(claim), claimed));
+        self.sort_in(&provider, waiting, by_domain);
+    }
+
+    /// Sort what waits apart by domains.
+    pub(super) fn part_by_domain(&mut self) {
+        for bin in std::mem::take(&mut self.bins) {
+            self.sort_in(bin.destination.provider(), bin.waiting.into_iter(), true);
+        }
+    }
+
+    fn sort_in(&mut self, provider: &Arc<str>, waiting: impl Iterator<Item = Waiting>, by_domain: bool) {
+        type Key = (Destination, bool, Option<Arc<str>>, Option<RelayId>);
+        let key = |bin: &Bin| (bin.destination.clone(), bin.is_mixed, bin.domain.clone(), bin.pinned);
+        let mut places: HashMap<Key, usize> =
+            self.bins.iter().enumerate().map(|(place, bin)| (key(bin), place)).collect();
+        for (claim, claimed) in waiting {
+            let destination = match &claimed.provider {
+                Some(found) => Destination::whole_provider(found),
+                None => Destination::of(provider, &claimed.address_key),
             };
-            let place = known.unwrap_or_else(|| {
-                self.bins.push_back(Bin { destination: destination.clone(), pinned, waiting: VecDeque::new() });
-                let place = self.bins.len() - 1;
-                if pinned.is_none() {
-                    places.insert(destination, place);
-                }
-                place
+            let is_mixed = claim.held.provider == OTHER;
+            let pinned = claimed.relay.filter(|_| claimed.state == DeliveryState::Unknown);
+            let domain = by_domain.then(|| domain_of(&claimed.address_key).into());
+            let place = *places.entry((destination, is_mixed, domain, pinned)).or_insert_with_key(|key| {
+                let (destination, is_mixed, domain, pinned) = key.clone();
+                self.bins.push_back(Bin { destination, is_mixed, domain, pinned, waiting: VecDeque::new() });
+                self.bins.len() - 1
             });
             if let Some(bin) = self.bins.get_mut(place) {
-                claim.wait_more(1);
-                bin.waiting.push_back((Arc::clone(claim), claimed));
+                bin.waiting.push_back((claim, claimed));
             }
         }
+    }
+
+    /// The domains to which something of it may go over this relay, within this time.
+    pub(super) fn domains(&self, way: &Way, soon: Duration) -> impl Iterator<Item = &Arc<str>> {
+        let is_soon = self.throttles.iter().all(|throttle| throttle.wait() <= soon);
+        let bins = self.bins.iter().filter(move |bin| is_soon && self.may_go(bin, way));
+        bins.filter(move |bin| way.destinations.held_until(&bin.destination).is_none())
+            .filter_map(|bin| bin.domain.as_ref())
     }
 
     /// The next delivery for this connection of a relay, with its permits; else how long until there may be one, none when
     /// there is nothing or nobody knows.
     pub(super) fn take(&mut self, way: &Way, connection: u64) -> Result<Drawn, Option<Duration>> {
-        if !self.bins.iter().any(|bin| bin.may_go(way)) {
+        if !self.bins.iter().any(|bin| self.may_go(bin, way)) {
             return Err(None);
         }
         let mut permits = Permits::with_capacity(self.throttles.len());
@@ -108,7 +130,8 @@ impl Queue {
         let mut shortest: Option<Duration> = None;
         for _ in 0..self.bins.len() {
             let Some(bin) = self.bins.front_mut() else { break };
-            let admitted = if bin.may_go(way) { way.admit(&bin.destination, connection) } else { Err(None) };
+            let admitted =
+                if bin.may_go(way, self.bound.as_ref()) { way.admit(&bin.destination, connection) } else { Err(None) };
             let taken = match admitted {
                 Ok(pass) => bin.waiting.pop_front().map(|(claim, claimed)| (claim, claimed, pass)),
                 Err(wait) => {
@@ -135,11 +158,15 @@ impl Queue {
         Err(shortest)
     }
 
-    /// Take out what is more than may wait here for its destination.
-    pub(super) fn take_out(&mut self, most: impl Fn(&Destination) -> Option<usize>) -> Vec<(Destination, Waiting)> {
+    /// Take out what is more than may wait here for its destination; `most` is asked for relays to which the campaign is bound, and
+    /// whether its batches are mixed.
+    pub(super) fn take_out(
+        &mut self,
+        most: impl Fn(Option<&Bound>, &Destination, bool) -> Option<usize>,
+    ) -> Vec<(Destination, Waiting)> {
         let mut out = Vec::new();
         for bin in &mut self.bins {
-            if let Some(most) = most(&bin.destination)
+            if let Some(most) = most(self.bound.as_ref(), &bin.destination, bin.is_mixed)
                 && most < bin.waiting.len()
             {
                 let destination = &bin.destination;
@@ -153,8 +180,17 @@ impl Queue {
 
     /// How long until something of it may go over this relay; none when there is nothing.
     pub(super) fn wait(&self, way: &Way) -> Option<Duration> {
-        self.bins.iter().find(|bin| bin.may_go(way))?;
+        self.bins.iter().find(|bin| self.may_go(bin, way))?;
         Some(self.throttles.iter().map(Throttle::wait).max().unwrap_or_default())
+    }
+
+    /// Whether something of it may go over this relay alone.
+    pub(super) fn has_pinned(&self, relay: RelayId) -> bool {
+        self.bins.iter().any(|bin| bin.pinned == Some(relay))
+    }
+
+    fn may_go(&self, bin: &Bin, way: &Way) -> bool {
+        bin.may_go(way, self.bound.as_ref())
     }
 
     /// One message of its turn was taken. True when that was the last.
@@ -208,7 +244,12 @@ impl Queue {
 }
 
 impl Bin {
-    fn may_go(&self, way: &Way) -> bool {
-        self.pinned.is_none_or(|pinned| pinned == way.relay)
+    /// Whether what is in it may go over this relay, if its campaign is bound so.
+    fn may_go(&self, way: &Way, bound: Option<&Bound>) -> bool {
+        let is_way = match self.pinned {
+            Some(pinned) => pinned == way.relay,
+            None => bound.is_none_or(|bound| bound.takes(way.relay)) && !way.yields(bound, &self.destination),
+        };
+        is_way && way.domain.as_ref().is_none_or(|only| self.domain.as_ref() == Some(only))
     }
 }

@@ -27,10 +27,11 @@ use super::{
     held::Held,
     intents,
     keeper::Keeper,
-    lanes::{self, Lanes},
+    lanes::{self, Lanes, Terms},
     leases,
     limits::Limits,
     link::Link,
+    lookups,
     pulse::Pulse,
     settings::Settings,
     settler, slices,
@@ -38,6 +39,7 @@ use super::{
 use crate::{
     domain::id::NodeId,
     keyring::Keyring,
+    network::Dns,
     relay::Connector,
     store::{Store, StoreError},
 };
@@ -58,6 +60,8 @@ pub struct Context {
     pub keyring: Arc<Keyring>,
     /// How relays are reached.
     pub connector: Connector,
+    /// Whom to ask for the mail servers of domains of which nobody knows who runs them; none: nobody.
+    pub dns: Option<Dns>,
     /// How it works.
     pub settings: Settings,
 }
@@ -66,13 +70,15 @@ pub struct Context {
 ///
 /// It never ends by itself: whatever fails is tried again.
 pub async fn run(context: Context, mut shutdown: watch::Receiver<bool>) {
-    let Context { node, store, keyring, connector, settings } = context;
+    let Context { node, store, keyring, connector, dns, settings } = context;
     let settings = Arc::new(settings);
     let pulse = Arc::new(Pulse::new());
     let changes = Arc::new(Changes::new());
     let held = Arc::new(Held::default());
     let limits = Arc::new(Limits::default());
-    let lanes = Arc::new(Lanes::new(Arc::clone(&keyring), Arc::clone(&limits), settings.hold_scale));
+    let n_to_domain = connector.delivers_directly().then_some(settings.max_connections_to_domain);
+    let terms = Terms { hold_scale: settings.hold_scale, n_to_domain };
+    let lanes = Arc::new(Lanes::new(Arc::clone(&keyring), Arc::clone(&limits), terms));
     let (work, started, short_of_hands) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
     let gate = Gate { pulse: Arc::clone(&pulse), changes: Arc::clone(&changes), stale: settings.changes_stale };
     let link = || Link::new(store.clone(), node, Arc::clone(&pulse));
@@ -119,6 +125,11 @@ pub async fn run(context: Context, mut shutdown: watch::Receiver<bool>) {
         let (limits, settings, link, work) = (Arc::clone(&limits), Arc::clone(&settings), link(), Arc::clone(&work));
         async move { slices::renew(&limits, &settings, link, &work).await }
     });
+
+    if let Some(dns) = dns {
+        let (link, every) = (link(), settings.poll_every);
+        watchers.spawn(async move { lookups::run(&dns, link, every).await });
+    }
 
     let mut claims = Claims {
         settings: Arc::clone(&settings),

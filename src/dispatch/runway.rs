@@ -85,11 +85,25 @@ impl Runway {
         }
     }
 
+    /// So fares everything in the line, as nobody is there to whom it could be submitted. What was granted meanwhile comes into
+    /// the line.
+    pub(super) fn turn_away(&mut self, mut fare: impl FnMut(&Flight) -> Attempted) {
+        while let Ok(ready) = self.granted.try_recv() {
+            self.n_replied += 1;
+            self.line.extend(ready);
+        }
+        while let Some(ready) = self.line.pop_front() {
+            let attempted = fare(&ready.flight);
+            self.crew.settle(ready.flight, attempted, None);
+        }
+    }
+
     fn is_replied(&self) -> bool {
         self.n_replied == self.inlet.n_asked.load(Ordering::Acquire)
     }
 
-    async fn receive(&mut self) {
+    /// Ends when more was granted, and is in the line.
+    pub(super) async fn receive(&mut self) {
         // Never none: the inlet is held here.
         if let Some(ready) = self.granted.recv().await {
             self.n_replied += 1;

@@ -43,6 +43,8 @@ pub struct Settings {
     pub idle: Duration,
     /// Connections of this node to all relays; each relay gets one beyond it.
     pub max_connections: usize,
+    /// Connections of this node to one domain without a relay's server.
+    pub max_connections_to_domain: usize,
     /// Messages over one connection, if the relay doesn't say less.
     pub max_messages_per_connection: u32,
     /// Age at which a connection takes no further message.
@@ -59,9 +61,9 @@ pub struct Settings {
 
 impl Settings {
     /// Connections to Postgres that the engine wants for itself: the committers', and one each for changes, their
-    /// notifications, leases, slices, claims, expansion and keeping, and one to spare.
+    /// notifications, leases, slices, claims, expansion, keeping and lookups, and one to spare.
     pub fn n_connections(&self) -> u32 {
-        u32::try_from(2 * self.n_committers.max(1)).unwrap_or(u32::MAX).saturating_add(8)
+        u32::try_from(2 * self.n_committers.max(1)).unwrap_or(u32::MAX).saturating_add(9)
     }
 
     /// The settings of these sections. `public_url` is the base of recipients' links.
@@ -95,6 +97,7 @@ impl Settings {
             },
             idle: Duration::from_secs(smtp.idle_seconds),
             max_connections: dispatch.max_connections,
+            max_connections_to_domain: settings.mx.max_connections_per_domain,
             max_messages_per_connection: smtp.max_messages_per_connection,
             max_connection_age: Duration::from_secs(smtp.max_connection_age_seconds),
             // What is left of the process's own time is for the last outcomes.

@@ -51,7 +51,8 @@ pub(super) struct Inlet {
     pub(super) n_asked: AtomicUsize,
 }
 
-/// Supply a connection with up to `most` messages whose granted intents go to `inlet`.
+/// Supply a connection with up to `most` messages whose granted intents go to `inlet`; when there is none for as long as `idle`
+/// says, that is all.
 ///
 /// May be dropped at any moment: what was drawn and not asked for stays in its batch.
 pub(super) async fn supply(
@@ -60,6 +61,7 @@ pub(super) async fn supply(
     window: &Arc<Semaphore>,
     inlet: &Inlet,
     most: u32,
+    idle: impl Fn() -> Duration,
 ) -> Dry {
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let mut left = most;
@@ -83,7 +85,7 @@ pub(super) async fn supply(
             }
             sleep(CLOSED).await;
         }
-        match timeout(crew.settings.idle, lane.draw(connection, slots.num_permits(), &mut drawn)).await {
+        match timeout(idle(), lane.draw(connection, slots.num_permits(), &mut drawn)).await {
             Ok(true) => {}
             Ok(false) => return Dry::Closed,
             Err(_) => return Dry::Idle,

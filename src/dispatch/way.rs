@@ -1,8 +1,17 @@
 //! What drawing for a relay asks of it: which one it is, and leave to submit over it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use super::destinations::{Destinations, Pass};
+use super::{
+    bound::Bound,
+    destinations::{Destinations, Pass},
+};
 use crate::{
     domain::{id::RelayId, provider::Destination},
     relay::{Permit, Throttle},
@@ -16,6 +25,36 @@ pub(super) struct Way {
     /// Its share beside others of its priority.
     pub(super) weight: Option<u32>,
     pub(super) destinations: Arc<Destinations>,
+    /// The one domain to which it leads; none: to all.
+    pub(super) domain: Option<Arc<str>>,
+    pub(super) betters: Arc<Betters>,
+}
+
+/// The relays of better priority that work: they go first.
+#[derive(Debug, Default)]
+pub(super) struct Betters {
+    has_any: AtomicBool,
+    all: Mutex<Vec<Arc<Destinations>>>,
+}
+
+impl Betters {
+    /// These are they from now on.
+    pub(super) fn set(&self, betters: Vec<Arc<Destinations>>) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        self.has_any.store(!betters.is_empty(), Ordering::Release);
+        *all = betters;
+    }
+
+    /// Whether one of them would take a message to this destination, of a campaign that is bound so.
+    fn would_take(&self, bound: Option<&Bound>, destination: &Destination) -> bool {
+        if !self.has_any.load(Ordering::Acquire) {
+            return false;
+        }
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().any(|better| {
+            bound.is_none_or(|bound| bound.takes(better.relay)) && better.held_until(destination).is_none()
+        })
+    }
 }
 
 /// Leave to submit one message, from every throttle that applies; what isn't spent goes back.
@@ -25,6 +64,16 @@ impl Way {
     /// Leave for a message to this destination over this connection.
     pub(super) fn admit(&self, destination: &Destination, connection: u64) -> Result<Pass, Option<Duration>> {
         self.destinations.admit(destination, connection)
+    }
+
+    /// Whether it leaves a message to this destination to a better relay.
+    pub(super) fn yields(&self, bound: Option<&Bound>, destination: &Destination) -> bool {
+        self.betters.would_take(bound, destination)
+    }
+
+    /// How many messages to this destination are worth holding for `span`; none where nothing limits them.
+    pub(super) fn most(&self, destination: &Destination, span: Duration) -> Option<usize> {
+        if self.is_held() { Some(0) } else { self.destinations.most(destination, span) }
     }
 
     /// Whether nothing at all may go over it: it is held as a whole.

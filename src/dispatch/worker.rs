@@ -3,7 +3,11 @@
 //!
 //! Not here: the dialogue (`smtp`), what goes before a message's turn (`supply`), when connections are opened (`lanes`).
 
-use std::{pin::pin, sync::Arc};
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
 use tokio::sync::Semaphore;
 
@@ -39,18 +43,24 @@ pub(super) async fn run(crew: Arc<Crew>, lane: Arc<Lane>) {
     let (mut runway, connection) = (Runway::new(Arc::clone(&crew)), lane.number());
     let mut opening = Counted::taken(&lane.counts.n_opening);
     loop {
-        let opened = tokio::select! {
-            opened = crew.connector.open(&lane.settings) => opened,
-            () = crew.reached(Stage::Ending) => return runway.clear(ENDING).await,
+        let opened = match lane.refusal(Instant::now()) {
+            Some(refusal) => Err(Closed::Domain(refusal)),
+            None => tokio::select! {
+                opened = open(&crew, &lane) => opened,
+                () = crew.reached(Stage::Ending) => return runway.clear(ENDING).await,
+            },
         };
         drop(opening);
         // Others may be opened now, or have to be.
         crew.short_of_hands.notify_one();
         let mut session = match opened {
             Ok(session) => session,
-            Err(error) => {
-                lane.fail(crew.settings.backoff, error.to_string(), chance());
+            Err(Closed::Relay(reason)) => {
+                lane.fail(crew.settings.backoff, reason, chance());
                 return runway.clear("the relay could not be reached again").await;
+            }
+            Err(Closed::Domain(refusal)) => {
+                return turn_away(&crew, (&lane, connection), &window, &mut runway, &refusal).await;
             }
         };
         match fly(&crew, (&lane, connection), &window, &mut session, &mut runway).await {
@@ -68,6 +78,59 @@ pub(super) async fn run(crew: Arc<Crew>, lane: Arc<Lane>) {
     }
 }
 
+/// Why there is no session.
+enum Closed {
+    /// The relay does not open one.
+    Relay(String),
+    /// The domain's mail servers don't, and so its messages fare.
+    Domain(Attempted),
+}
+
+async fn open(crew: &Crew, lane: &Lane) -> Result<Session, Closed> {
+    let error = match crew.connector.reach(&lane.door, lane.domain()).await {
+        Ok(session) => return Ok(session),
+        Err(error) => error,
+    };
+    match error.attempted() {
+        // While other connections work this one was only one too many.
+        Some(attempted) if lane.counts.n_working.load(Ordering::Acquire) == 0 => {
+            lane.refuse(crew.settings.backoff, &attempted, chance());
+            Err(Closed::Domain(attempted))
+        }
+        _ => Err(Closed::Relay(error.to_string())),
+    }
+}
+
+/// Let everything that waits for a domain which can't be reached fare as its refusal says.
+async fn turn_away(
+    crew: &Crew,
+    (lane, connection): (&Lane, u64),
+    window: &Arc<Semaphore>,
+    runway: &mut Runway,
+    refusal: &Attempted,
+) {
+    let inlet = runway.inlet();
+    let fare = |flight: &Flight| {
+        let mut attempted = refusal.clone();
+        lane.way.destinations.note(&flight.work.destination, &mut attempted, chance());
+        attempted
+    };
+    let mut supplying = pin!(supply(crew, (lane, connection), window, &inlet, u32::MAX, || Duration::ZERO));
+    loop {
+        runway.turn_away(fare);
+        tokio::select! {
+            biased;
+            _ = &mut supplying => break,
+            () = runway.receive() => {}
+        }
+    }
+    runway.turn_away(fare);
+    while !runway.is_empty() {
+        runway.receive().await;
+        runway.turn_away(fare);
+    }
+}
+
 /// Submit over this session until it ends or the supply does.
 async fn fly(
     crew: &Crew,
@@ -79,7 +142,8 @@ async fn fly(
     let tls: Option<Arc<str>> = session.tls().map(|tls| format!("{} {}", tls.version, tls.cipher).into());
     let most = lane.messages_per_connection.min(crew.settings.max_messages_per_connection);
     let inlet = runway.inlet();
-    let mut supplying = pin!(supply(crew, (lane, connection), window, &inlet, most));
+    let idle = || lane.idle(crew.settings.idle);
+    let mut supplying = pin!(supply(crew, (lane, connection), window, &inlet, most, idle));
     let mut dry = None;
     runway.is_dry = false;
     let (mut n_answers, mut last_failure) = (0, None);
@@ -129,7 +193,7 @@ async fn fly(
         (Some(cause), _) if !runway.is_empty() || (n_answers == 0 && last_failure.is_some()) => {
             End::Broken { reason: last_failure.unwrap_or_else(|| cause.to_string()), n_answers }
         }
-        (None, Some(Dry::Retired)) if lane.desk.n_queued() > 0 => End::Retired,
+        (None, Some(Dry::Retired)) if lane.has_work() => End::Retired,
         _ => End::Done,
     }
 }

@@ -1,13 +1,17 @@
-//! Who runs the mailboxes of a domain: knowledge in `providers.toml`, looked up by the domain's name alone.
+//! Who runs the mailboxes of a domain: knowledge in `providers.toml` by the domain's name, in `provider_mail_servers.toml` by the name
+//! of its most preferred mail server.
 //!
-//! Not here: looking up MX records for the rest (later work), the `domains` table (`store::domains`).
+//! Not here: looking up mail servers (`dispatch`), the `domains` table (`store::domains`).
 
 use std::{
     collections::HashMap,
     sync::{Arc, LazyLock},
 };
 
+use serde::Deserialize;
+
 const TABLE: &str = include_str!("providers.toml");
+const MAIL_SERVERS: &str = include_str!("provider_mail_servers.toml");
 
 /// The provider of a domain that the table doesn't know.
 pub const OTHER: &str = "other";
@@ -21,6 +25,34 @@ static BY_DOMAIN: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
         .flat_map(|(provider, domains)| domains.into_iter().map(move |domain| (domain, provider.clone())))
         .collect()
 });
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Servers {
+    ends: Vec<String>,
+    #[allow(dead_code, reason = "where it is known from belongs to the data")]
+    source: String,
+}
+
+static BY_MAIL_SERVER: LazyLock<HashMap<String, String>> = LazyLock::new(|| parse(MAIL_SERVERS).unwrap_or_default());
+
+fn parse(table: &str) -> Result<HashMap<String, String>, toml::de::Error> {
+    let table: HashMap<String, Servers> = toml::from_str(table)?;
+    let of = |(provider, servers): (String, Servers)| servers.ends.into_iter().map(move |end| (end, provider.clone()));
+    Ok(table.into_iter().flat_map(of).collect())
+}
+
+/// Whose mail server this is (a host name in lower case); [`OTHER`] when the table doesn't know it.
+pub fn of_mail_server(host: &str) -> &'static str {
+    let mut end = Some(host);
+    while let Some(name) = end {
+        if let Some(provider) = BY_MAIL_SERVER.get(name) {
+            return provider;
+        }
+        end = name.split_once('.').map(|(_, rest)| rest);
+    }
+    OTHER
+}
 
 /// The provider of this domain (A-label, lower case); [`OTHER`] when the table doesn't know it.
 pub fn of_domain(domain: &str) -> &'static str {
@@ -37,8 +69,8 @@ pub struct Destination {
 impl Destination {
     /// Where a message to this address (its key: `local@domain`) goes, whose domain is run by this provider.
     pub fn of(provider: &Arc<str>, address_key: &str) -> Self {
-        let domain = address_key.rsplit_once('@').map(|(_, domain)| domain);
-        Self { provider: Arc::clone(provider), domain: domain.filter(|_| &**provider == OTHER).map(Arc::from) }
+        let domain = (&**provider == OTHER).then(|| domain_of(address_key).into());
+        Self { provider: Arc::clone(provider), domain }
     }
 
     /// Everything that goes over a relay.
@@ -67,6 +99,11 @@ impl Destination {
     }
 }
 
+/// The domain of an address by its key (`local@domain`).
+pub fn domain_of(address_key: &str) -> &str {
+    address_key.rsplit_once('@').map_or("", |(_, domain)| domain)
+}
+
 /// The names of all providers that the table knows, and [`OTHER`].
 pub fn names() -> impl Iterator<Item = &'static str> {
     let known: std::collections::BTreeSet<_> = BY_DOMAIN.values().map(String::as_str).collect();
@@ -84,6 +121,25 @@ mod tests {
         assert_eq!(of_domain("ymail.com"), "yahoo");
         assert_eq!(of_domain("example.org"), OTHER);
         assert!(BY_DOMAIN.len() > 50);
+    }
+
+    #[test]
+    fn a_mail_server_tells_its_provider_by_the_end_of_its_name() {
+        for (host, provider) in [
+            ("aspmx.l.google.com", "gmail"),
+            ("alt1.aspmx2.googlemail.com", "gmail"),
+            ("shop-example.mail.protection.outlook.com", "microsoft"),
+            ("mx-aol.mail.gm0.yahoodns.net", "yahoo"),
+            ("mx01.mail.icloud.com", "apple"),
+            ("mx.notgoogle.com", OTHER),
+            ("google.com.evil.test", OTHER),
+            ("", OTHER),
+        ] {
+            assert_eq!(of_mail_server(host), provider, "{host}");
+        }
+        for provider in parse(MAIL_SERVERS).unwrap().values() {
+            assert!(names().any(|known| known == provider), "{provider}");
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Asking DNS for more than an address: TXT and MX records, within limits of time and size.
+//! Asking DNS: TXT, MX and address records, within limits of time and size.
 //!
-//! Not here: hosts to be connected (`resolve`, by the system's own resolver), what records mean (`mail`).
+//! Not here: hosts that a tenant names (`resolve`, by the system's own resolver), where a domain's mail goes (`mail_servers`),
+//! what records mean (`mail`).
 //!
-//! RFC 1035; RFC 7505 (a null MX).
+//! RFC 1035.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -12,6 +13,7 @@ use std::{
 use hickory_resolver::{
     TokioResolver,
     config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts},
+    lookup::Lookup,
     net::{NetError, runtime::TokioRuntimeProvider},
     proto::rr::{Name, RData},
 };
@@ -27,6 +29,10 @@ const DNS_PORT: u16 = 53;
 const MAX_SERVERS: usize = 3;
 const MAX_RECORDS: usize = 50;
 const MAX_RECORD_BYTES: usize = 8 * 1024;
+/// No answer is kept for longer, whatever its own time to live.
+const KEPT_AT_MOST: Duration = Duration::from_secs(300);
+/// That there is no such name or record is kept no longer.
+const NOTHING_KEPT_AT_MOST: Duration = Duration::from_secs(60);
 
 /// Why a question has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,18 +56,48 @@ pub enum DnsError {
     },
 }
 
-/// A resolver. Keeps no answers: who asks wants to know how it is now.
+/// What DNS has at a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Found<T> {
+    /// These, at least one.
+    Records(Vec<T>),
+    /// The name is there, and has no such record.
+    Nothing,
+    /// There is no such name.
+    NoSuchName,
+}
+
+impl<T> Found<T> {
+    /// The records, if any.
+    pub(super) fn records(self) -> Vec<T> {
+        match self {
+            Self::Records(records) => records,
+            Self::Nothing | Self::NoSuchName => Vec::new(),
+        }
+    }
+}
+
+/// A resolver.
 #[derive(Debug, Clone)]
 pub struct Dns {
     resolver: TokioResolver,
 }
 
 impl Dns {
-    /// A resolver that asks these servers; the machine's own where there are none.
+    /// A resolver that asks these servers; the machine's own where there are none. It keeps no answers: who asks wants to know
+    /// how it is now.
     ///
     /// # Errors
     /// In words, when it can't be set up.
     pub fn new(servers: &[SocketAddr]) -> Result<Self, String> {
+        Self::keeping(0, servers)
+    }
+
+    /// A resolver that keeps so many answers, each as long as it may and no longer than minutes.
+    ///
+    /// # Errors
+    /// In words, when it can't be set up.
+    pub fn keeping(n_answers: u64, servers: &[SocketAddr]) -> Result<Self, String> {
         let own;
         let servers = if servers.is_empty() {
             own = servers_of(&std::fs::read_to_string(RESOLV_CONF).unwrap_or_default());
@@ -81,16 +117,16 @@ impl Dns {
         let mut options = ResolverOpts::default();
         options.timeout = ANSWER_LIMIT;
         options.attempts = 1;
-        options.cache_size = 0;
+        options.cache_size = n_answers;
+        options.positive_max_ttl = Some(KEPT_AT_MOST);
+        options.negative_max_ttl = Some(NOTHING_KEPT_AT_MOST);
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options);
         Ok(Self { resolver: builder.build().map_err(|error| error.to_string())? })
     }
 
     /// The TXT records at a name, each with its strings joined; none where there are none.
     pub async fn txt(&self, name: &str) -> Result<Vec<String>, DnsError> {
-        let parsed = parse(name)?;
-        let found = within(name, self.resolver.txt_lookup(parsed)).await?;
-        let records = found.iter().flat_map(|lookup| lookup.answers()).filter_map(|record| match &record.data {
+        let found = within(name, self.resolver.txt_lookup(parse(name)?), |data| match data {
             RData::TXT(text) => {
                 let bytes: Vec<u8> = text.txt_data.concat();
                 let bytes = bytes.get(..bytes.len().min(MAX_RECORD_BYTES)).unwrap_or_default();
@@ -98,21 +134,42 @@ impl Dns {
             }
             _ => None,
         });
-        Ok(records.take(MAX_RECORDS).collect())
+        Ok(found.await?.records())
     }
 
-    /// The mail servers of a domain with their preference, the most preferred first; none where it names none. A null MX
-    /// is the single name `.`.
+    /// The MX records of a domain with their preference, the most preferred first; none where it names none. A null MX is the
+    /// single name `.`.
     pub async fn mx(&self, name: &str) -> Result<Vec<(u16, String)>, DnsError> {
-        let parsed = parse(name)?;
-        let found = within(name, self.resolver.mx_lookup(parsed)).await?;
-        let records = found.iter().flat_map(|lookup| lookup.answers()).filter_map(|record| match &record.data {
-            RData::MX(mx) => Some((mx.preference, mx.exchange.to_utf8())),
-            _ => None,
-        });
-        let mut records: Vec<_> = records.take(MAX_RECORDS).collect();
+        let mut records = self.find_mx(name).await?.records();
         records.sort();
         Ok(records)
+    }
+
+    /// The MX records of a domain as DNS has them.
+    pub(super) async fn find_mx(&self, name: &str) -> Result<Found<(u16, String)>, DnsError> {
+        within(name, self.resolver.mx_lookup(parse(name)?), |data| match data {
+            RData::MX(mx) => Some((mx.preference, mx.exchange.to_ascii())),
+            _ => None,
+        })
+        .await
+    }
+
+    /// The addresses of a host, IPv4 first; none where it has none. Whoever connects one of them asks the policy first.
+    pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, DnsError> {
+        let v4 = within(name, self.resolver.ipv4_lookup(parse(name)?), |data| match data {
+            RData::A(address) => Some(IpAddr::V4(address.0)),
+            _ => None,
+        });
+        let v6 = within(name, self.resolver.ipv6_lookup(parse(name)?), |data| match data {
+            RData::AAAA(address) => Some(IpAddr::V6(address.0)),
+            _ => None,
+        });
+        match tokio::join!(v4, v6) {
+            (Ok(v4), Ok(v6)) => Ok(v4.records().into_iter().chain(v6.records()).collect()),
+            // One kind is enough, but that there is none has to be said of both.
+            (Ok(Found::Records(found)), Err(_)) | (Err(_), Ok(Found::Records(found))) => Ok(found),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        }
     }
 }
 
@@ -123,11 +180,20 @@ fn parse(name: &str) -> Result<Name, DnsError> {
     Ok(parsed)
 }
 
-async fn within<T>(name: &str, lookup: impl Future<Output = Result<T, NetError>>) -> Result<Option<T>, DnsError> {
+async fn within<T>(
+    name: &str,
+    lookup: impl Future<Output = Result<Lookup, NetError>>,
+    pick: impl Fn(&RData) -> Option<T>,
+) -> Result<Found<T>, DnsError> {
     let name = || name.to_owned();
     match tokio::time::timeout(QUESTION_LIMIT, lookup).await {
-        Ok(Ok(found)) => Ok(Some(found)),
-        Ok(Err(error)) if error.is_no_records_found() => Ok(None),
+        Ok(Ok(found)) => {
+            let records: Vec<_> =
+                found.answers().iter().filter_map(|record| pick(&record.data)).take(MAX_RECORDS).collect();
+            Ok(if records.is_empty() { Found::Nothing } else { Found::Records(records) })
+        }
+        Ok(Err(error)) if error.is_nx_domain() => Ok(Found::NoSuchName),
+        Ok(Err(error)) if error.is_no_records_found() => Ok(Found::Nothing),
         Ok(Err(NetError::Timeout)) | Err(_) => Err(DnsError::TimedOut { name: name() }),
         Ok(Err(error)) => Err(DnsError::Failed { name: name(), cause: error.to_string() }),
     }

@@ -1,4 +1,5 @@
-//! TLS as a client: whom to trust, the handshake, its failures in words. TLS 1.2 and 1.3; names and chains are verified.
+//! TLS as a client: whom to trust, the handshake, its failures in words. TLS 1.2 and 1.3; names and chains are verified, but
+//! where a caller wants no more than that nobody on the way reads along (RFC 7435).
 //!
 //! Not here: when the handshake comes, and what it means when it fails (`smtp`, `mailbox`).
 //!
@@ -7,9 +8,10 @@
 use std::{fmt, io, sync::Arc};
 
 use rustls::{
-    CertificateError, ClientConfig, RootCertStore,
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
     server::ParsedCertificate,
 };
 use tokio::{
@@ -55,6 +57,9 @@ static SYSTEM_ROOTS: OnceCell<Arc<RootCertStore>> = OnceCell::const_new();
 /// The configuration without extra authorities. Shared, so that sessions resume.
 static SYSTEM_CONFIG: OnceCell<Arc<ClientConfig>> = OnceCell::const_new();
 
+/// The configuration that refuses nobody.
+static ANYBODY_CONFIG: OnceCell<Arc<ClientConfig>> = OnceCell::const_new();
+
 /// Shakes hands on `stream` with a peer whose certificate must be for `server_name` and signed by one of the system's
 /// authorities or those in `extra_ca_pem`. The caller bounds the time.
 ///
@@ -65,12 +70,33 @@ pub async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     server_name: &str,
     extra_ca_pem: Option<&str>,
 ) -> Result<(TlsStream<S>, TlsInfo), TlsError> {
-    let bare = server_name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(server_name);
-    let name = ServerName::try_from(bare.to_owned()).map_err(|_| TlsError::ServerName(clip(server_name)))?;
     let config = match extra_ca_pem {
         Some(pem) => config_with(with_extra(pem).await?)?,
         None => SYSTEM_CONFIG.get_or_try_init(|| async { config_with(system_roots().await?) }).await?.clone(),
     };
+    connect(stream, server_name, config).await
+}
+
+/// Shakes hands on `stream` with whoever is there: no certificate is refused, so nothing is proved, and only who listens on the
+/// way gets nothing. The caller bounds the time.
+///
+/// # Errors
+/// [`TlsError`], in words that call the peer "the server".
+pub async fn shake_hands_with_anybody<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    server_name: &str,
+) -> Result<(TlsStream<S>, TlsInfo), TlsError> {
+    let config = ANYBODY_CONFIG.get_or_try_init(|| async { config_for_anybody() }).await?.clone();
+    connect(stream, server_name, config).await
+}
+
+async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    server_name: &str,
+    config: Arc<ClientConfig>,
+) -> Result<(TlsStream<S>, TlsInfo), TlsError> {
+    let bare = server_name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(server_name);
+    let name = ServerName::try_from(bare.to_owned()).map_err(|_| TlsError::ServerName(clip(server_name)))?;
     let stream = TlsConnector::from(config)
         .connect(name, stream)
         .await
@@ -128,6 +154,57 @@ fn config_with(roots: Arc<RootCertStore>) -> Result<Arc<ClientConfig>, TlsError>
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+fn config_for_anybody() -> Result<Arc<ClientConfig>, TlsError> {
+    let provider = aws_lc_rs::default_provider();
+    let verifier = Anybody(provider.signature_verification_algorithms);
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TlsError::Handshake(error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// Takes every certificate; that its key made the handshake is still checked.
+#[derive(Debug)]
+struct Anybody(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
 }
 
 /// A failed handshake in words.

@@ -4,7 +4,7 @@
 
 use crate::{
     domain::{
-        bounce::{Severity, classify_reply},
+        bounce::{BounceClass, Severity, classify_reply},
         delivery::Outcome,
     },
     mail::status::EnhancedStatus,
@@ -62,6 +62,11 @@ impl Attempted {
     /// What never got as far as a session: surely not submitted, for this reason.
     pub fn not_submitted(phase: Phase, reason: impl Into<String>) -> Self {
         Self::said(Outcome::NotSubmitted, phase.as_str(), reason.into())
+    }
+
+    /// Put off for a reason of ours: nobody was asked.
+    pub fn deferred(phase: Phase, class: BounceClass, reason: impl Into<String>) -> Self {
+        Self { class: class.as_str(), ..Self::said(Outcome::Deferred, phase.as_str(), reason.into()) }
     }
 
     /// Noticed before MAIL FROM that it may not be mailed any more: why, in a word and in a sentence.

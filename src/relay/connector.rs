@@ -1,17 +1,20 @@
 //! Reaching a relay: its host is looked up once, through the network policy, and what was found is connected.
 //!
-//! Not here: the dialogue (`smtp`), who may be reached (`network`), where the settings come from (`store`).
+//! Not here: the mail servers of a recipient's domain (`direct`), the dialogue (`smtp`), who may be reached (`network`), where the
+//! settings come from (`store`).
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     config,
-    network::{NetworkPolicy, ResolveError, resolve},
+    network::{Dns, NetworkPolicy, ResolveError, resolve},
     smtp::{Auth, Chunking, ConnectFailure, Credentials, Phase, Session, Settings, Timeouts, TlsMode},
 };
 
 /// How many of a host's addresses are tried, one after the other.
 const MAX_ADDRESSES: usize = 4;
+/// Answers of DNS that are kept.
+const N_ANSWERS: u64 = 10_000;
 /// What is said in EHLO when the machine has no usable name.
 const NAMELESS: &str = "localhost";
 
@@ -71,11 +74,19 @@ impl RelaySettings {
 /// What all sessions have in common. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Connector {
-    policy: Arc<NetworkPolicy>,
+    pub(super) policy: Arc<NetworkPolicy>,
     ehlo_name: Arc<str>,
-    timeouts: Timeouts,
+    pub(super) timeouts: Timeouts,
     may_chunk: bool,
     extra_ca_pem: Option<Arc<str>>,
+    pub(super) direct: Option<Direct>,
+}
+
+/// What it takes to reach the mail servers of a recipient's domain.
+#[derive(Debug, Clone)]
+pub(super) struct Direct {
+    pub(super) dns: Dns,
+    pub(super) port: u16,
 }
 
 /// Why no session could be opened, in words for the people who set the relay up.
@@ -124,7 +135,35 @@ impl Connector {
 
     /// A connector of its parts.
     pub fn with(policy: NetworkPolicy, ehlo_name: impl Into<Arc<str>>, timeouts: Timeouts) -> Self {
-        Self { policy: Arc::new(policy), ehlo_name: ehlo_name.into(), timeouts, may_chunk: true, extra_ca_pem: None }
+        let (policy, ehlo_name) = (Arc::new(policy), ehlo_name.into());
+        Self { policy, ehlo_name, timeouts, may_chunk: true, extra_ca_pem: None, direct: None }
+    }
+
+    /// May reach the mail servers of any domain, if the settings allow that.
+    #[must_use]
+    pub fn allowed_by(self, mx: &config::Mx, dns_servers: &[SocketAddr]) -> Self {
+        if !mx.enabled {
+            return self;
+        }
+        match Dns::keeping(N_ANSWERS, dns_servers) {
+            Ok(dns) => self.delivering_directly(dns, mx.port),
+            Err(fault) => {
+                tracing::error!(fault, "no resolver could be set up: nothing is delivered without a relay");
+                self
+            }
+        }
+    }
+
+    /// May reach the mail servers of any domain, found by this resolver, at this port.
+    #[must_use]
+    pub fn delivering_directly(mut self, dns: Dns, port: u16) -> Self {
+        self.direct = Some(Direct { dns, port });
+        self
+    }
+
+    /// Whether it may reach the mail servers of any domain.
+    pub fn delivers_directly(&self) -> bool {
+        self.direct.is_some()
     }
 
     /// Give no phase of a session longer than `limit`: for a person who waits for the answer.
@@ -150,15 +189,10 @@ impl Connector {
         let mut last = None;
         for address in addresses.into_iter().take(MAX_ADDRESSES) {
             let settings = Settings {
-                address,
-                server_name: relay.host.trim_matches(['[', ']']).to_owned(),
-                tls: relay.tls,
-                extra_ca_pem: self.extra_ca_pem.as_deref().map(str::to_owned),
-                ehlo_name: self.ehlo_name.to_string(),
                 auth: relay.auth.clone(),
                 allow_plaintext_auth: relay.allow_plaintext_auth,
-                timeouts: self.timeouts.clone(),
                 chunking: if self.may_chunk { relay.chunking.clone() } else { Chunking::new(false) },
+                ..self.settings(address, relay.host.trim_matches(['[', ']']), relay.tls)
             };
             match Session::connect(&settings).await {
                 Ok(session) => return Ok(session),
@@ -175,6 +209,19 @@ impl Connector {
             }
             .into(),
         })
+    }
+}
+
+impl Connector {
+    /// The settings of a session without a login.
+    pub(super) fn settings(&self, address: SocketAddr, server_name: &str, tls: TlsMode) -> Settings {
+        Settings {
+            tls,
+            extra_ca_pem: self.extra_ca_pem.as_deref().map(str::to_owned),
+            timeouts: self.timeouts.clone(),
+            chunking: Chunking::new(self.may_chunk),
+            ..Settings::new(address, server_name, self.ehlo_name.to_string())
+        }
     }
 }
 

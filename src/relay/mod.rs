@@ -1,6 +1,7 @@
 //! Outbound servers: how one is reached and tried, which of several is used, how fast, and what its answers mean.
 //!
-//! - [`Connector`] resolves a host once through the network policy and opens a session to the address it found.
+//! - [`Connector`] resolves a host once through the network policy and opens a session to the address it found; where a relay's
+//!   [`Door`] is the mail servers of the recipient's domain, it finds those.
 //! - [`probe()`] tries a relay and says in words what was reached; [`submit_once`] submits one message by itself.
 //! - [`Attempted`] is the meaning of one transaction: outcome, class, whether it condemns the address.
 //! - [`Health`] backs a failing relay off; [`choose`] says which relays of a workspace are used now.
@@ -13,6 +14,8 @@
 mod attempt;
 mod connector;
 mod crowd;
+mod direct;
+mod door;
 mod health;
 mod probe;
 mod route;
@@ -22,8 +25,10 @@ mod throttle;
 pub use attempt::Attempted;
 pub use connector::{Connector, OpenError, RelaySettings};
 pub use crowd::Crowd;
+pub use direct::DirectError;
+pub use door::{Door, ReachError};
 pub use health::{Backoff, Health, Readiness};
-pub use probe::{Probe, Step, probe};
+pub use probe::{Probe, Step, probe, probe_direct};
 pub use route::{Candidate, choose};
 pub use single::submit_once;
 pub use throttle::{Permit, Throttle, Throttles};

@@ -2,7 +2,10 @@
 //!
 //! Not here: showing it (`api`), keeping the result (`store::relays`).
 
-use super::connector::{Connector, OpenError, RelaySettings};
+use super::{
+    connector::{Connector, OpenError, RelaySettings},
+    direct::DirectError,
+};
 use crate::smtp::{Auth, ConnectFailure, Phase, Session, TlsMode};
 
 /// What a try came to.
@@ -56,6 +59,53 @@ pub async fn probe(connector: &Connector, relay: &RelaySettings) -> Probe {
     }
 }
 
+/// Look up the mail servers of this domain, open a session to one of them, look at it, and end it. `domain` none: there is
+/// nothing to try it with.
+pub async fn probe_direct(connector: &Connector, domain: Option<&str>) -> Probe {
+    let failed = |name, text: String, before: Vec<Step>| {
+        let summary = format!("mail can't be delivered without a relay: {text}");
+        let steps = before.into_iter().chain([Step { name, is_ok: false, text }]).collect();
+        Probe { is_ok: false, summary, steps }
+    };
+    if !connector.delivers_directly() {
+        return failed("resolve", DirectError::NotAllowed.to_string(), Vec::new());
+    }
+    let Some(domain) = domain else {
+        let text = "there is no sender domain yet whose mail servers could be tried";
+        return Probe { is_ok: true, summary: text.into(), steps: vec![done("resolve", text)] };
+    };
+    let hosts = match connector.mail_hosts(domain).await {
+        Ok(hosts) => hosts,
+        // DNS answers: that this one takes no mail is no fault of the relay.
+        Err(error @ (DirectError::NoMail(_) | DirectError::NoSuchDomain(_))) => {
+            let summary = format!("DNS answers; no mail server was tried, since {error}");
+            return Probe { is_ok: true, steps: vec![done("resolve", summary.clone())], summary };
+        }
+        Err(error) => return failed("resolve", error.to_string(), Vec::new()),
+    };
+    let found = done("resolve", format!("mail for {domain} goes to {}", hosts.join(", ")));
+    match connector.open_direct(domain).await {
+        Ok(session) => {
+            let protection = match session.tls() {
+                Some(tls) => format!("{} with {}, certificate not verified", tls.version, tls.cipher),
+                None => "not encrypted".into(),
+            };
+            let mut steps = vec![found, done("connect", format!("connected to {}", session.peer()))];
+            steps.extend([done("greeting", session.greeting().to_string()), done("ehlo", offers(&session))]);
+            steps.push(done("starttls", protection.clone()));
+            let summary = format!("a mail server of {domain} takes messages: {}, {protection}", session.peer());
+            session.quit().await;
+            Probe { is_ok: true, summary, steps }
+        }
+        Err(error @ DirectError::Unreachable { .. }) => {
+            let phase = error.phase().unwrap_or(Phase::Connect);
+            let hint = if phase == Phase::Connect { " (may this machine connect to port 25 outside?)" } else { "" };
+            failed(name(phase, TlsMode::Opportunistic), format!("{error}{hint}"), vec![found])
+        }
+        Err(error) => failed("resolve", error.to_string(), vec![found]),
+    }
+}
+
 fn done(name: &'static str, text: impl Into<String>) -> Step {
     Step { name, is_ok: true, text: text.into() }
 }
@@ -91,7 +141,8 @@ fn login(auth: &Auth) -> String {
 
 /// What a step is called: TLS by how it is begun.
 fn name(phase: Phase, tls: TlsMode) -> &'static str {
-    if phase == Phase::Tls && tls == TlsMode::StartTls { "starttls" } else { phase.as_str() }
+    let begins_plain = matches!(tls, TlsMode::StartTls | TlsMode::Opportunistic);
+    if phase == Phase::Tls && begins_plain { "starttls" } else { phase.as_str() }
 }
 
 fn offers(session: &Session) -> String {
@@ -117,7 +168,9 @@ fn offers(session: &Session) -> String {
 fn order(tls: TlsMode) -> &'static [Phase] {
     match tls {
         TlsMode::None => &[Phase::Connect, Phase::Greeting, Phase::Ehlo, Phase::Auth],
-        TlsMode::StartTls => &[Phase::Connect, Phase::Greeting, Phase::Ehlo, Phase::Tls, Phase::Auth],
+        TlsMode::StartTls | TlsMode::Opportunistic => {
+            &[Phase::Connect, Phase::Greeting, Phase::Ehlo, Phase::Tls, Phase::Auth]
+        }
         TlsMode::Implicit => &[Phase::Connect, Phase::Tls, Phase::Greeting, Phase::Ehlo, Phase::Auth],
     }
 }

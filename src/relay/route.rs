@@ -1,7 +1,8 @@
 //! Which of a workspace's relays are used now: the healthy ones of the best priority, the next when none of those is.
 //!
 //! A relay whose time of waiting is over is tried beside them, whatever its priority, so that it can come back.
-//! Not here: routes by sender domain (later work), shares by weight (`dispatch::balance`), how fast each is used (`throttle`).
+//! Not here: relays to which a sender domain is bound, and standing in for what is held (`dispatch::choice`), shares by weight
+//! (`dispatch::balance`), how fast each is used (`throttle`).
 
 use super::health::Readiness;
 

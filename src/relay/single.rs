@@ -4,21 +4,28 @@
 
 use super::{
     attempt::Attempted,
-    connector::{Connector, OpenError, RelaySettings},
+    connector::Connector,
+    door::{Door, ReachError},
 };
-use crate::smtp::{Envelope, PreparedMessage};
+use crate::{
+    mail::address::parse_domain,
+    smtp::{Envelope, PreparedMessage},
+};
 
-/// Open a session to this relay, submit this message, and end the session.
+/// Open a session through this door, submit this message, and end the session.
 ///
 /// # Errors
 /// No session could be opened: nothing was submitted.
 pub async fn submit_once(
     connector: &Connector,
-    relay: &RelaySettings,
+    door: &Door,
     envelope: &Envelope,
     message: impl Into<bytes::Bytes>,
-) -> Result<Attempted, OpenError> {
-    let mut session = connector.open(relay).await?;
+) -> Result<Attempted, ReachError> {
+    let domain = envelope.recipient.rsplit_once('@').map(|(_, domain)| parse_domain(domain));
+    // The domain of an envelope was good when it was stored.
+    let domain = domain.and_then(Result::ok).unwrap_or_default();
+    let mut session = connector.reach(door, &domain).await?;
     let outcome = session.transact(envelope, &PreparedMessage::new(message)).await;
     session.quit().await;
     Ok(Attempted::from_session(&outcome))

@@ -17,7 +17,7 @@ use super::{
     stream::Stream,
     wire::Wire,
 };
-use crate::network::{TlsInfo, shake_hands};
+use crate::network::{TlsInfo, shake_hands, shake_hands_with_anybody};
 
 impl Session {
     /// Opens a session.
@@ -29,14 +29,17 @@ impl Session {
         let stream = dial(settings).await?;
         let (mut wire, mut tls) = match settings.tls {
             TlsMode::Implicit => protect(stream, settings).await?,
-            TlsMode::None | TlsMode::StartTls => (new_wire(Stream::Plain(stream), settings), None),
+            TlsMode::None | TlsMode::StartTls | TlsMode::Opportunistic => {
+                (new_wire(Stream::Plain(stream), settings), None)
+            }
         };
         let greeting = wire.read_reply(Phase::Greeting).await.map_err(ConnectFailure::link(Phase::Greeting))?;
         if greeting.code != 220 {
             return Err(unexpected(Phase::Greeting, &greeting));
         }
         let mut capabilities = introduce(&mut wire, &settings.ehlo_name).await?;
-        if settings.tls == TlsMode::StartTls {
+        let is_optional = settings.tls == TlsMode::Opportunistic;
+        if settings.tls == TlsMode::StartTls || (is_optional && capabilities.start_tls) {
             (wire, tls) = start_tls(wire, &capabilities, settings).await?;
             // What was offered in the clear may have been offered by anybody (RFC 3207 §4.2).
             capabilities = introduce(&mut wire, &settings.ehlo_name).await?;
@@ -100,7 +103,12 @@ async fn start_tls(
 
 async fn protect(stream: TcpStream, settings: &Settings) -> Result<(Wire, Option<TlsInfo>), ConnectFailure> {
     let limit = settings.timeouts.tls;
-    let shake = shake_hands(stream, &settings.server_name, settings.extra_ca_pem.as_deref());
+    let shake = async {
+        match settings.tls {
+            TlsMode::Opportunistic => shake_hands_with_anybody(stream, &settings.server_name).await,
+            _ => shake_hands(stream, &settings.server_name, settings.extra_ca_pem.as_deref()).await,
+        }
+    };
     let (stream, info) = match timeout(limit, shake).await {
         Ok(result) => result.map_err(|error| ConnectFailure { phase: Phase::Tls, cause: ConnectCause::Tls(error) })?,
         Err(_) => return Err(ConnectFailure::link(Phase::Tls)(Cause::TimedOut { phase: Phase::Tls, limit })),

@@ -22,6 +22,9 @@ pub enum TlsMode {
     None,
     /// STARTTLS, required: a relay that doesn't offer it is not talked to.
     StartTls,
+    /// STARTTLS where it is offered, with whoever is there: no certificate is verified (RFC 7435). A handshake that fails
+    /// ends the session, and the caller may open another in plain text.
+    Opportunistic,
     /// TLS from the first byte (port 465).
     Implicit,
 }

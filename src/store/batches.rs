@@ -49,6 +49,8 @@ pub struct Claimed {
     pub n_resends: i16,
     /// The relay of the latest attempt: an `unknown` one is resent over no other.
     pub relay: Option<RelayId>,
+    /// Who runs the mailbox, where that was found out and is not the provider of the batch.
+    pub provider: Option<String>,
     /// When the first one began: the Date of every attempt; none yet: null.
     pub first_attempt_at: Option<DateTime<Utc>>,
     /// The recipient's attributes as they are now.
@@ -181,6 +183,7 @@ pub async fn deliveries(
                 attempt: row.attempt,
                 n_resends: row.n_resends,
                 relay: row.relay_id.map(RelayId),
+                provider: None,
                 first_attempt_at: row.first_attempt_at,
                 attributes: row.attributes.unwrap_or_default(),
                 lists: lists.into_iter().map(ListId).collect(),

@@ -5,7 +5,7 @@
 use super::{Connection, StoreError, moves::PinnedLink};
 use crate::domain::{
     campaign::OnUnknown,
-    id::{CampaignId, SenderDomainId, WorkspaceId},
+    id::{CampaignId, RelayId, SenderDomainId, WorkspaceId},
     retry::Pauses,
     throttle::Rate,
 };
@@ -45,6 +45,8 @@ pub struct Content {
     pub link_base_url: Option<String>,
     /// The sender domain that it sends from, and that one's rate.
     pub sender_domain: Option<(SenderDomainId, Option<Rate>)>,
+    /// The relays to which that one is bound; none: all may be used.
+    pub relays: Vec<RelayId>,
 }
 
 /// The content of a campaign; none when the workspace has no such campaign, or nothing is pinned to it.
@@ -57,7 +59,8 @@ pub async fn find(
         r#"select c.name, c.from_name, c.from_address, c.reply_to, c.subject as "subject!", c.html, c.text, c.track_opens,
                   c.track_clicks, c.on_unknown, c.rate_messages, c.rate_per_seconds,
                   s.return_path_domain as "return_path_domain?", s.link_base_url,
-                  s.id as "sender_domain_id?", s.rate_messages as sender_messages, s.rate_per_seconds as sender_seconds
+                  s.id as "sender_domain_id?", s.rate_messages as sender_messages, s.rate_per_seconds as sender_seconds,
+                  s.relay_ids as "relay_ids?"
            from campaigns c
            left join sender_domains s on s.workspace_id = $1 and s.domain = c.from_domain
            where c.workspace_id = $1 and c.id = $2 and c.pinned_at is not null and c.subject is not null"#,
@@ -102,6 +105,7 @@ pub async fn find(
         sender_domain: row
             .sender_domain_id
             .map(|id| (SenderDomainId(id), Rate::from_columns(row.sender_messages, row.sender_seconds))),
+        relays: row.relay_ids.unwrap_or_default().into_iter().map(RelayId).collect(),
         links,
     }))
 }

@@ -14,6 +14,7 @@ pub mod changes;
 pub mod contents;
 pub mod deliveries;
 pub mod dkim_keys;
+pub mod domains;
 pub mod error;
 pub mod events;
 pub mod expansions;

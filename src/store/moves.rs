@@ -111,7 +111,11 @@ pub async fn start_faults(
                           join dkim_keys k on k.workspace_id = s.workspace_id and k.sender_domain_id = s.id
                           where s.workspace_id = $1 and s.domain = c.from_domain and k.verified_at is not null)
                       as "verified!",
-                  exists (select from relays r where r.workspace_id = $1 and r.enabled) as "relay!",
+                  exists (select from relays r
+                          where r.workspace_id = $1 and r.enabled
+                            and not exists (select from sender_domains s
+                                            where s.workspace_id = $1 and s.domain = c.from_domain
+                                              and s.relay_ids <> '{}' and r.id <> all(s.relay_ids))) as "relay!",
                   exists (select from campaign_lists l
                           where l.workspace_id = $1 and l.campaign_id = $2 and l.role = 'include') as "audience!"
            from campaigns c where c.workspace_id = $1 and c.id = $2"#,

@@ -1,6 +1,6 @@
 //! Recipients: people, identified by address within their workspace.
 //!
-//! A domain that first appears gets its row in `domains` here, with its provider by name. Not here: consent (`subscriptions`).
+//! A domain that first appears gets its row in `domains` here, with its provider by name, to be looked up where the name says nothing. Not here: consent (`subscriptions`).
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -84,13 +84,15 @@ async fn note_domains(connection: &mut Connection, domains: impl Iterator<Item =
     names.dedup();
     let providers: Vec<String> = names.iter().map(|name| provider::of_domain(name).to_owned()).collect();
     sqlx::query!(
-        "insert into domains (domain, provider)
-         select x.domain, x.provider from unnest($1::text[], $2::text[]) as x (domain, provider)
+        "insert into domains (domain, provider, look_up_at)
+         select x.domain, x.provider, case when x.provider = $3 then now() end
+         from unnest($1::text[], $2::text[]) as x (domain, provider)
          where not exists (select from domains d where d.domain = x.domain)
          order by x.domain
          on conflict do nothing",
         &names,
-        &providers
+        &providers,
+        provider::OTHER
     )
     .execute(connection)
     .await?;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Connection, StoreError};
 use crate::{
-    domain::id::{RelayId, WorkspaceId},
+    domain::id::{RelayId, SenderDomainId, WorkspaceId},
     keyring::Sealed,
 };
 
@@ -18,12 +18,14 @@ pub struct Relay {
     pub id: Uuid,
     /// For people.
     pub name: String,
-    /// A name or an address.
-    pub host: String,
-    /// TCP port.
-    pub port: i32,
-    /// `none`, `starttls` or `implicit`.
-    pub tls: String,
+    /// `smtp` or `mx`.
+    pub kind: String,
+    /// A name or an address; none where the kind is `mx`.
+    pub host: Option<String>,
+    /// TCP port; likewise.
+    pub port: Option<i32>,
+    /// `none`, `starttls` or `implicit`; likewise.
+    pub tls: Option<String>,
     /// `none`, `plain`, `login`, `cram_md5`, `scram_sha_256` or `xoauth2`.
     pub auth: String,
     /// Who logs in.
@@ -84,7 +86,7 @@ macro_rules! relays {
     ($tail:tt, $($parameter:expr),*) => {
         sqlx::query_as!(
             Relay,
-            "select id, name, host, port, tls, auth, username, secret, secret_key_id, allow_plaintext_auth, max_connections,
+            "select id, name, kind, host, port, tls, auth, username, secret, secret_key_id, allow_plaintext_auth, max_connections,
                     messages_per_connection, rate_messages, rate_per_seconds, provider_limits, priority, weight, enabled, health, last_error,
                     last_error_at, checked_at, created_at, updated_at, revision
              from relays where workspace_id = $1 " + $tail,
@@ -99,8 +101,8 @@ pub async fn insert(connection: &mut Connection, workspace: WorkspaceId, new: &R
         "insert into relays
              (workspace_id, id, name, host, port, tls, auth, username, secret, secret_key_id, allow_plaintext_auth,
               max_connections, messages_per_connection, rate_messages, rate_per_seconds, provider_limits, priority, weight,
-              enabled, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
+              enabled, created_at, updated_at, kind)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
         workspace.0,
         new.id,
         new.name,
@@ -121,7 +123,8 @@ pub async fn insert(connection: &mut Connection, workspace: WorkspaceId, new: &R
         new.weight,
         new.enabled,
         new.created_at,
-        new.updated_at
+        new.updated_at,
+        new.kind
     )
     .execute(connection)
     .await?;
@@ -144,6 +147,39 @@ pub async fn lock(
     id: RelayId,
 ) -> Result<Option<Relay>, StoreError> {
     Ok(relays!("and id = $2 for update", workspace.0, id.0).fetch_optional(connection).await?)
+}
+
+/// Of these relays those that there are; they are held, so that they aren't removed meanwhile.
+pub async fn hold(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    ids: &[RelayId],
+) -> Result<Vec<RelayId>, StoreError> {
+    let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+    let found = sqlx::query_scalar!(
+        "select id from relays where workspace_id = $1 and id = any($2) order by id for key share",
+        workspace.0,
+        &ids
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(found.into_iter().map(RelayId).collect())
+}
+
+/// Sender domains that are bound to this relay. Ten at most.
+pub async fn sender_domains_in_need(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    id: RelayId,
+) -> Result<Vec<SenderDomainId>, StoreError> {
+    let rows = sqlx::query_scalar!(
+        "select id from sender_domains where workspace_id = $1 and $2 = any(relay_ids) order by id limit 10",
+        workspace.0,
+        id.0
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(SenderDomainId).collect())
 }
 
 /// A page of relays, oldest first.

@@ -22,20 +22,10 @@ pub struct Route {
     pub relay: RelayId,
     /// Changes with every edit.
     pub revision: i64,
-    /// A name or an address.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// `none`, `starttls` or `implicit`.
-    pub tls: String,
-    /// `none`, `plain`, `login`, `cram_md5`, `scram_sha_256` or `xoauth2`.
-    pub auth: String,
-    /// Who logs in.
-    pub username: Option<String>,
+    /// Where it is; none: at the mail servers of each recipient's domain.
+    pub server: Option<Server>,
     /// Password or token, bound to `relays/<id>/secret`.
     pub secret: Option<Sealed>,
-    /// Credentials may leave outside TLS.
-    pub allow_plaintext_auth: bool,
     /// At most so many connections of a node.
     pub max_connections: u32,
     /// A connection is closed after so many messages.
@@ -48,6 +38,23 @@ pub struct Route {
     pub priority: i32,
     /// Its share beside others of its priority.
     pub weight: Option<u32>,
+}
+
+/// A relay's server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// A name or an address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// `none`, `starttls` or `implicit`.
+    pub tls: String,
+    /// `none`, `plain`, `login`, `cram_md5`, `scram_sha_256` or `xoauth2`.
+    pub auth: String,
+    /// Who logs in.
+    pub username: Option<String>,
+    /// Credentials may leave outside TLS.
+    pub allow_plaintext_auth: bool,
 }
 
 impl Route {
@@ -65,9 +72,9 @@ impl Route {
 struct Row {
     id: Uuid,
     revision: i64,
-    host: String,
-    port: i32,
-    tls: String,
+    host: Option<String>,
+    port: Option<i32>,
+    tls: Option<String>,
     auth: String,
     username: Option<String>,
     secret: Option<Vec<u8>>,
@@ -92,16 +99,22 @@ impl TryFrom<Row> for Route {
             }
             _ => None,
         };
+        let server = match (row.host, row.port, row.tls) {
+            (Some(host), Some(port), Some(tls)) => Some(Server {
+                host,
+                port: u16::try_from(port).map_err(|_| StoreError::Corrupt("relays.port"))?,
+                tls,
+                auth: row.auth,
+                username: row.username,
+                allow_plaintext_auth: row.allow_plaintext_auth,
+            }),
+            _ => None,
+        };
         Ok(Self {
             relay: row.id.into(),
             revision: row.revision,
-            host: row.host,
-            port: u16::try_from(row.port).map_err(|_| StoreError::Corrupt("relays.port"))?,
-            tls: row.tls,
-            auth: row.auth,
-            username: row.username,
+            server,
             secret,
-            allow_plaintext_auth: row.allow_plaintext_auth,
             max_connections: u32::try_from(row.max_connections).unwrap_or(1),
             messages_per_connection: u32::try_from(row.messages_per_connection).unwrap_or(1),
             rate: Rate::from_columns(row.rate_messages, row.rate_per_seconds),
@@ -130,6 +143,17 @@ macro_rules! routes {
 pub async fn enabled(connection: &mut Connection, workspace: WorkspaceId) -> Result<Vec<Route>, StoreError> {
     let rows = routes!("and enabled order by priority, id", workspace.0).fetch_all(connection).await?;
     rows.into_iter().map(Route::try_from).collect()
+}
+
+/// The sets of relays to which sender domains of a workspace are bound.
+pub async fn bounds(connection: &mut Connection, workspace: WorkspaceId) -> Result<Vec<Vec<RelayId>>, StoreError> {
+    let rows = sqlx::query_scalar!(
+        "select distinct relay_ids from sender_domains where workspace_id = $1 and relay_ids <> '{}'",
+        workspace.0
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|ids| ids.into_iter().map(RelayId).collect()).collect())
 }
 
 /// One relay, be it enabled or not.

@@ -23,6 +23,8 @@ pub struct SenderDomain {
     pub rate_messages: Option<i32>,
     /// …in so many seconds.
     pub rate_per_seconds: Option<i32>,
+    /// The relays over which its mail goes; none: all.
+    pub relay_ids: Vec<Uuid>,
     /// When one of its keys was last seen in DNS; none: none is published.
     pub verified_at: Option<DateTime<Utc>>,
     /// When it was made.
@@ -38,7 +40,7 @@ macro_rules! sender_domains {
     ($tail:tt, $($parameter:expr),*) => {
         sqlx::query_as!(
             SenderDomain,
-            "select id, domain, return_path_domain, mailbox_id, link_base_url, rate_messages, rate_per_seconds,
+            "select id, domain, return_path_domain, mailbox_id, link_base_url, rate_messages, rate_per_seconds, relay_ids,
                     (select max(k.verified_at) from dkim_keys k
                      where k.workspace_id = $1 and k.sender_domain_id = sender_domains.id) as verified_at,
                     created_at, updated_at, revision
@@ -57,8 +59,8 @@ pub async fn insert(
     let done = sqlx::query!(
         "insert into sender_domains
              (workspace_id, id, domain, return_path_domain, mailbox_id, link_base_url, rate_messages, rate_per_seconds,
-              created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (workspace_id, domain) do nothing",
+              created_at, updated_at, relay_ids)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (workspace_id, domain) do nothing",
         workspace.0,
         new.id,
         new.domain,
@@ -68,7 +70,8 @@ pub async fn insert(
         new.rate_messages,
         new.rate_per_seconds,
         new.created_at,
-        new.updated_at
+        new.updated_at,
+        &new.relay_ids
     )
     .execute(connection)
     .await?;
@@ -132,7 +135,7 @@ pub async fn update(
     Ok(sqlx::query_scalar!(
         "update sender_domains
          set return_path_domain = $3, mailbox_id = $4, link_base_url = $5, rate_messages = $6, rate_per_seconds = $7, updated_at = $8,
-             revision = revision + 1
+             relay_ids = $9, revision = revision + 1
          where workspace_id = $1 and id = $2 returning revision",
         workspace.0,
         domain.id,
@@ -141,7 +144,8 @@ pub async fn update(
         domain.link_base_url,
         domain.rate_messages,
         domain.rate_per_seconds,
-        domain.updated_at
+        domain.updated_at,
+        &domain.relay_ids
     )
     .fetch_one(connection)
     .await?)

@@ -34,6 +34,8 @@ pub struct Dispatch {
     pub changes_poll_milliseconds: u64,
     /// Without a look for so long nothing is sent, in seconds.
     pub changes_stale_seconds: u64,
+    /// Domains' mail servers are looked up.
+    pub look_up_domains: bool,
     /// Between two signs of life of a node, in seconds.
     pub heartbeat_seconds: u64,
 }
@@ -101,6 +103,18 @@ pub struct Smtp {
     pub max_messages_per_connection: u32,
     /// Age at which a connection takes no further message, in seconds.
     pub max_connection_age_seconds: u64,
+}
+
+/// `[mx]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mx {
+    /// Relays of kind `mx` may be made and used.
+    pub enabled: bool,
+    /// Port of the domains' mail servers.
+    pub port: u16,
+    /// Connections to the mail servers of one domain.
+    pub max_connections_per_domain: usize,
 }
 
 /// `[reports]`

@@ -8,7 +8,7 @@ mod values;
 
 use serde::Deserialize;
 
-pub use engine::{Dispatch, Reports, Retry, SenderDomains, Smtp, Tracking};
+pub use engine::{Dispatch, Mx, Reports, Retry, SenderDomains, Smtp, Tracking};
 pub use server::{Api, Database, Keys, Log, Network, Server, State};
 pub use values::PublicUrl;
 
@@ -36,6 +36,8 @@ pub struct Settings {
     pub sender_domains: SenderDomains,
     /// The SMTP session.
     pub smtp: Smtp,
+    /// Delivering without a relay.
+    pub mx: Mx,
     /// The mailbox reader.
     pub reports: Reports,
     /// Opens and clicks.

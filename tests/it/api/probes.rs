@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     app::{Reply, TestApp},
+    dns_peer::DnsPeer,
     imap_peer::{self, ImapPeer},
     smtp_peer::{Script, SmtpPeer},
 };
@@ -117,4 +118,37 @@ async fn a_test_of_a_mailbox_says_what_was_reached_and_wakes_its_reader() {
         .unwrap();
     assert!(is_due);
     app.stranger().await.act(&test).await.expect(404);
+}
+
+#[tokio::test]
+async fn a_test_of_a_relay_without_a_server_tries_the_mail_servers_of_the_own_domain() {
+    let dns = DnsPeer::start().await;
+    let peer = SmtpPeer::start(Script::default()).await;
+    let app = TestApp::start_with(&[
+        ("POSTRIDER__MX__ENABLED", "true"),
+        ("POSTRIDER__MX__PORT", &peer.addr().port().to_string()),
+        ("POSTRIDER__NETWORK__DNS_SERVERS", &dns.addr().to_string()),
+    ])
+    .await;
+    let path = app.client.post("/v1/relays", json!({"name": "r", "kind": "mx"})).await.expect(201);
+    let test = format!("{}/test", path.header("location"));
+    let tried = app.client.act(&test).await.expect(200);
+    assert!(tried.body["ok"] == true && tried.text("/summary").contains("no sender domain"), "{:#}", tried.body);
+
+    let domain = json!({"domain": "sender.test", "return_path_domain": "bounces.sender.test"});
+    app.client.post("/v1/sender-domains", domain).await.expect(201);
+    dns.set_mx("sender.test", "mx.sender.test");
+    dns.set_a("mx.sender.test", &["127.0.0.1"]);
+    let tried = app.client.act(&test).await.expect(200);
+    let all = [("resolve", true), ("connect", true), ("greeting", true), ("ehlo", true), ("starttls", true)];
+    assert_eq!((&tried.body["ok"], steps(&tried)), (&json!(true), all.to_vec()));
+    assert!(tried.text("/steps/0/detail").contains("mx.sender.test"));
+
+    peer.stop().await;
+    let tried = app.client.act(&test).await.expect(200);
+    assert_eq!(steps(&tried), [("resolve", true), ("connect", false)]);
+    assert!(tried.text("/summary").contains("port 25"));
+    dns.fail(true);
+    let tried = app.client.act(&test).await.expect(200);
+    assert_eq!(steps(&tried), [("resolve", false)]);
 }

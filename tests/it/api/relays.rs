@@ -216,3 +216,30 @@ async fn a_relay_has_limits_for_single_providers_and_shows_what_is_held_there() 
         assert!(refused.body["errors"].to_string().contains(&format!("\"{pointer}\"")), "{pointer}: {}", refused.body);
     }
 }
+
+#[tokio::test]
+async fn a_relay_without_a_server_has_to_be_allowed_by_the_settings() {
+    let app = TestApp::start().await;
+    let refused = app.client.post("/v1/relays", json!({"name": "Direct", "kind": "mx"})).await.expect(422);
+    assert_eq!(refused.faults(), [("/kind", "not_allowed")]);
+    assert!(refused.text("/errors/0/hint").contains("mx.enabled"));
+}
+
+#[tokio::test]
+async fn a_relay_without_a_server_takes_nothing_that_speaks_of_one() {
+    let app = TestApp::start_with(&[("POSTRIDER__MX__ENABLED", "true")]).await;
+    let refused =
+        app.client.post("/v1/relays", json!({"name": "r", "kind": "mx", "host": "a.test", "tls": "none"})).await;
+    assert_eq!(refused.expect(422).faults(), [("/host", "conflict"), ("/tls", "conflict")]);
+    let made = app.client.post("/v1/relays", json!({"name": "Direct", "kind": "mx", "priority": 5})).await.expect(201);
+    assert_eq!((made.text("/kind"), &made.body["host"], &made.body["tls"]), ("mx".into(), &Value::Null, &Value::Null));
+    let path = made.header("location");
+    let edited = app.client.patch(path, json!({"max_connections": 50})).await.expect(200);
+    assert_eq!((&edited.body["max_connections"], &edited.body["host"]), (&json!(50), &Value::Null));
+    assert_eq!(app.client.patch(path, json!({"port": 25})).await.expect(422).faults(), [("/port", "conflict")]);
+    assert_eq!(
+        app.client.patch(path, json!({"kind": "smtp"})).await.expect(422).faults(),
+        [("/kind", "unknown_field")]
+    );
+    assert_eq!(app.client.post("/v1/relays", relay()).await.expect(201).text("/kind"), "smtp");
+}

@@ -81,3 +81,28 @@ async fn what_is_no_domain_and_no_plain_web_address_is_refused() {
     }
     assert_eq!(app.client.get("/v1/sender-domains").await.expect(200).body["items"], json!([]));
 }
+
+#[tokio::test]
+async fn a_sender_domain_is_bound_to_relays_of_its_own_workspace_which_then_are_in_use() {
+    let app = TestApp::start().await;
+    let relay = json!({"name": "r", "host": "127.0.0.1", "port": 2525, "tls": "none"});
+    let first = app.client.post("/v1/relays", relay.clone()).await.expect(201);
+    let foreign = app.stranger().await.post("/v1/relays", relay).await.expect(201);
+    let body = |relays: Value| json!({"domain": "a.test", "return_path_domain": "b.test", "relay_ids": relays});
+    let wrong = body(json!([first.text("/id"), foreign.text("/id"), "x", first.text("/id")]));
+    let refused = app.client.post("/v1/sender-domains", wrong).await.expect(422);
+    assert_eq!(
+        refused.faults(),
+        [("/relay_ids/1", "not_found"), ("/relay_ids/2", "bad_format"), ("/relay_ids/3", "duplicate")]
+    );
+    let made = app.client.post("/v1/sender-domains", body(json!([first.text("/id")]))).await.expect(201);
+    assert_eq!(made.body["relay_ids"], json!([first.text("/id")]));
+    let path = made.header("location");
+    // What isn't named stays.
+    assert_eq!(app.client.patch(path, json!({})).await.expect(200).body["relay_ids"], made.body["relay_ids"]);
+    let refused = app.client.delete(first.header("location")).await.expect(409);
+    assert_eq!(refused.text("/type"), "/problems/in-use");
+    assert_eq!(refused.body["used_by"], json!([made.text("/id")]));
+    assert_eq!(app.client.patch(path, json!({"relay_ids": []})).await.expect(200).body["relay_ids"], json!([]));
+    app.client.delete(first.header("location")).await.expect(204);
+}

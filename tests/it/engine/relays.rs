@@ -8,7 +8,7 @@ use postrider::{
         delivery::{DeliveryState as State, Outcome},
     },
     network::NetworkPolicy,
-    relay::{Connector, RelaySettings, probe, submit_once},
+    relay::{Connector, Door, RelaySettings, probe, submit_once},
     smtp::{Auth, Chunking, Credentials, Envelope, Timeouts, TlsMode},
 };
 
@@ -173,12 +173,18 @@ async fn a_single_message_is_submitted_and_its_answer_given() {
     .await;
     let envelope = |recipient: &str| Envelope { return_path: "b@bounces.test".into(), recipient: recipient.into() };
     let message = &b"Subject: x\r\n\r\ny\r\n"[..];
-    let taken = submit_once(&connector(loopback()), &relay(&peer), &envelope("yes@a.test"), message).await.unwrap();
+    let taken = submit_once(&connector(loopback()), &Door::Server(relay(&peer)), &envelope("yes@a.test"), message)
+        .await
+        .unwrap();
     assert_eq!((taken.outcome, taken.code), (Outcome::Accepted, Some(250)));
-    let refused = submit_once(&connector(loopback()), &relay(&peer), &envelope("no@a.test"), message).await.unwrap();
+    let refused = submit_once(&connector(loopback()), &Door::Server(relay(&peer)), &envelope("no@a.test"), message)
+        .await
+        .unwrap();
     assert_eq!((refused.outcome, refused.text.as_str()), (Outcome::Rejected, "Unknown"));
     assert!(
-        submit_once(&connector(NetworkPolicy::default()), &relay(&peer), &envelope("a@b.c"), message).await.is_err()
+        submit_once(&connector(NetworkPolicy::default()), &Door::Server(relay(&peer)), &envelope("a@b.c"), message)
+            .await
+            .is_err()
     );
     assert_eq!(peer.accepted().len(), 1);
 }

@@ -1,4 +1,4 @@
-//! A DNS server on loopback that answers TXT and MX questions from a table, over UDP.
+//! A DNS server on loopback that answers TXT, MX and A questions from a table, over UDP, and remembers what it was asked.
 //!
 //! Ten fields of a packet written by hand: what the resolver sends is real, and so is what it gets.
 
@@ -12,6 +12,7 @@ use std::{
 
 use tokio::{net::UdpSocket, task::JoinHandle};
 
+const A: u16 = 1;
 const TXT: u16 = 16;
 const MX: u16 = 15;
 const SERVFAIL: u8 = 2;
@@ -24,6 +25,8 @@ pub struct DnsPeer {
     address: SocketAddr,
     table: Table,
     is_failing: Arc<Mutex<bool>>,
+    failing: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
 }
 
@@ -34,8 +37,9 @@ impl DnsPeer {
         let address = socket.local_addr().unwrap();
         let table = Table::default();
         let is_failing = Arc::new(Mutex::new(false));
-        let task = tokio::spawn(serve(socket, table.clone(), is_failing.clone()));
-        Self { address, table, is_failing, task }
+        let (failing, asked) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<Mutex<Vec<String>>>::default());
+        let task = tokio::spawn(serve(socket, table.clone(), is_failing.clone(), failing.clone(), asked.clone()));
+        Self { address, table, is_failing, failing, asked, task }
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -53,8 +57,29 @@ impl DnsPeer {
 
     /// From now on mail of this domain goes there.
     pub fn set_mx(&self, name: &str, host: &str) {
-        let record = [&10_u16.to_be_bytes()[..], &labels(host)].concat();
-        self.table.lock().unwrap().insert((name.to_ascii_lowercase(), MX), vec![record]);
+        self.set_mxs(name, &[(10, host)]);
+    }
+
+    /// From now on mail of this domain goes to these hosts, by preference. The host `.` is none.
+    pub fn set_mxs(&self, name: &str, hosts: &[(u16, &str)]) {
+        let record = |(preference, host): &(u16, &str)| [&preference.to_be_bytes()[..], &labels(host)].concat();
+        self.table.lock().unwrap().insert((name.to_ascii_lowercase(), MX), hosts.iter().map(record).collect());
+    }
+
+    /// From now on a host has these addresses; none of them: it is there without any.
+    pub fn set_a(&self, name: &str, addresses: &[&str]) {
+        let records = addresses.iter().map(|address| address.parse::<Ipv4Addr>().unwrap().octets().to_vec());
+        self.table.lock().unwrap().insert((name.to_ascii_lowercase(), A), records.collect());
+    }
+
+    /// Answers every question about this name with SERVFAIL from now on.
+    pub fn fail_at(&self, name: &str) {
+        self.failing.lock().unwrap().push(name.to_ascii_lowercase());
+    }
+
+    /// The names that it was asked for the mail servers of, in order.
+    pub fn asked_for_mx(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
     }
 
     /// Answers every question with SERVFAIL, or no longer.
@@ -69,15 +94,27 @@ impl Drop for DnsPeer {
     }
 }
 
-async fn serve(socket: UdpSocket, table: Table, is_failing: Arc<Mutex<bool>>) {
+async fn serve(
+    socket: UdpSocket,
+    table: Table,
+    is_failing: Arc<Mutex<bool>>,
+    failing: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Mutex<Vec<String>>>,
+) {
     let mut packet = [0; 4096];
     while let Ok((n, from)) = socket.recv_from(&mut packet).await {
-        let answer = answer(&packet[..n], &table, *is_failing.lock().unwrap());
+        let (name, kind, end) = question(&packet[..n]);
+        if kind == MX {
+            asked.lock().unwrap().push(name.clone());
+        }
+        let is_failing = *is_failing.lock().unwrap() || failing.lock().unwrap().contains(&name);
+        let answer = answer(&packet[..end], &name, kind, &table, is_failing);
         let _ = socket.send_to(&answer, from).await;
     }
 }
 
-fn answer(packet: &[u8], table: &Table, is_failing: bool) -> Vec<u8> {
+/// The name, the type, and where the question ends.
+fn question(packet: &[u8]) -> (String, u16, usize) {
     let mut at = 12;
     let mut name = Vec::new();
     while packet[at] != 0 {
@@ -85,10 +122,15 @@ fn answer(packet: &[u8], table: &Table, is_failing: bool) -> Vec<u8> {
         name.push(String::from_utf8_lossy(&packet[at + 1..at + 1 + n]).to_ascii_lowercase());
         at += n + 1;
     }
-    let kind = u16::from_be_bytes([packet[at + 1], packet[at + 2]]);
-    let question = &packet[12..at + 5];
-    let found = table.lock().unwrap().get(&(name.join("."), kind)).cloned();
-    let code = if is_failing { SERVFAIL } else { found.as_ref().map_or(NXDOMAIN, |_| 0) };
+    (name.join("."), u16::from_be_bytes([packet[at + 1], packet[at + 2]]), at + 5)
+}
+
+fn answer(packet: &[u8], name: &str, kind: u16, table: &Table, is_failing: bool) -> Vec<u8> {
+    let question = &packet[12..];
+    let table = table.lock().unwrap();
+    let found = table.get(&(name.to_owned(), kind)).cloned();
+    let is_known = table.keys().any(|(known, _)| known == name);
+    let code = if is_failing { SERVFAIL } else { NXDOMAIN * u8::from(!is_known) };
     let records = found.filter(|_| !is_failing).unwrap_or_default();
     let mut out = packet[..2].to_vec();
     // A response, recursion wanted and available.

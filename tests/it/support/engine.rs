@@ -12,7 +12,7 @@ use postrider::{
         retry::RetrySchedule,
     },
     keyring::Keyring,
-    network::NetworkPolicy,
+    network::{Dns, NetworkPolicy},
     relay::{Backoff, Connector},
     smtp::Timeouts,
     store::{self, Store},
@@ -20,7 +20,7 @@ use postrider::{
 use sqlx::Row as _;
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::campaign::StartedCampaign;
+use super::{campaign::StartedCampaign, dns_peer::DnsPeer};
 
 /// Longer than anything takes on a busy machine: a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,6 +44,7 @@ pub fn quick() -> Settings {
         backoff: Backoff { first: Duration::from_millis(50), max: Duration::from_millis(200) },
         idle: Duration::from_secs(2),
         max_connections: 100,
+        max_connections_to_domain: 5,
         max_messages_per_connection: 1000,
         max_connection_age: Duration::from_secs(600),
         drain: Duration::from_secs(10),
@@ -67,13 +68,34 @@ impl Engine {
 
     /// Starts one on the database of this URL.
     pub fn start_over(url: &str, settings: Settings) -> Self {
+        Self::start_with(url, settings, |connector| connector)
+    }
+
+    /// Starts one on the campaign's database that may deliver straight to mail servers: found by this DNS, at this port.
+    pub fn start_direct(one: &StartedCampaign, settings: Settings, dns: &DnsPeer, port: u16) -> Self {
+        let dns = Dns::keeping(100, &[dns.addr()]).unwrap();
+        Self::start_with(&one.database.url(), settings, |connector| connector.delivering_directly(dns, port))
+    }
+
+    /// Starts one on the campaign's database that asks this DNS who runs domains.
+    pub fn start_asking(one: &StartedCampaign, settings: Settings, dns: &DnsPeer) -> Self {
+        let dns = Dns::new(&[dns.addr()]).unwrap();
+        Self::start_all(&one.database.url(), settings, |connector| connector, Some(dns))
+    }
+
+    fn start_with(url: &str, settings: Settings, equip: impl FnOnce(Connector) -> Connector) -> Self {
+        Self::start_all(url, settings, equip, None)
+    }
+
+    fn start_all(url: &str, settings: Settings, equip: impl FnOnce(Connector) -> Connector, dns: Option<Dns>) -> Self {
         let store = Store::open(url, settings.n_connections(), Duration::from_secs(3)).unwrap();
         let timeouts = Timeouts { quit: Duration::from_secs(1), ..Timeouts::all(Duration::from_secs(20)) };
         let context = Context {
             node: NodeId::new(),
             store,
             keyring: keyring(),
-            connector: Connector::with(loopback(), "node.test", timeouts),
+            connector: equip(Connector::with(loopback(), "node.test", timeouts)),
+            dns,
             settings,
         };
         let (end, ending) = watch::channel(false);
@@ -137,6 +159,15 @@ impl StartedCampaign {
         .execute(self.database.pool())
         .await
         .unwrap();
+    }
+
+    /// Lets its relay deliver straight to the recipients' mail servers.
+    pub async fn deliver_directly(&self) {
+        self.change(
+            "update relays set kind = 'mx', host = null, port = null, tls = null, revision = revision + 1
+             where workspace_id = $1",
+        )
+        .await;
     }
 
     /// Another relay of this priority.
@@ -230,6 +261,16 @@ impl StartedCampaign {
             row.get("reason"),
             row.get("reason_text"),
         )
+    }
+
+    /// How many attempts were begun at the delivery to this address; none before there is one.
+    pub async fn delivery_tries(&self, address: &str) -> i32 {
+        sqlx::query_scalar("select attempt from deliveries where address = $1")
+            .bind(address)
+            .fetch_optional(self.database.pool())
+            .await
+            .unwrap()
+            .unwrap_or_default()
     }
 
     /// The attempts at a delivery: outcome, phase, code and text.

@@ -1,0 +1,215 @@
+//! Delivering without a relay: the mail servers of a recipient's domain, found in DNS, tried in the order of their preference
+//! until one takes the session; each address through the network policy; hidden by TLS where that is offered, in plain text
+//! where it isn't or fails.
+//!
+//! Another server is only tried while no message was begun: what becomes of a message is never in doubt here. Not here: the
+//! questions (`network`), the dialogue (`smtp`), how long a domain that fails is left alone (`health`).
+//!
+//! RFC 5321 section 5.1 (which servers, in which order), RFC 7505 (null MX), RFC 7435 (opportunistic TLS).
+
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::time::Instant;
+
+use super::{
+    attempt::Attempted,
+    connector::{Connector, Direct},
+};
+use crate::{
+    domain::{bounce::BounceClass, delivery::Outcome},
+    keyring::random_bytes,
+    network::{DnsError, MailServers},
+    smtp::{self, ConnectFailure, Phase, Session, TlsMode},
+};
+
+/// So many addresses are tried at most, over all servers.
+const MAX_ADDRESSES: usize = 5;
+/// And so many servers are looked up.
+const MAX_HOSTS: usize = 10;
+/// No further address is tried after so many times the limit for connecting.
+const PATIENCE: u32 = 3;
+
+/// Why there is no session with a mail server of a domain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DirectError {
+    /// The installation doesn't deliver without a relay.
+    #[error("the setting mx.enabled does not allow to deliver without a relay")]
+    NotAllowed,
+    /// DNS knows no such domain.
+    #[error("there is no domain {0}")]
+    NoSuchDomain(String),
+    /// A null MX.
+    #[error("the domain {0} takes no mail: it says so by a null MX")]
+    NoMail(String),
+    /// Neither a mail server nor an address.
+    #[error("the domain {0} has neither a mail server nor an address")]
+    NoAddress(String),
+    /// DNS did not answer.
+    #[error(transparent)]
+    Dns(#[from] DnsError),
+    /// Mail servers that are not to be found.
+    #[error("no mail server of {0} has an address")]
+    NoHost(String),
+    /// All that there is, is in refused networks.
+    #[error("{host} is refused: {address} is {what}, which the setting network.allow does not list")]
+    Refused {
+        /// The last of them.
+        host: String,
+        /// Its address.
+        address: IpAddr,
+        /// What that is.
+        what: &'static str,
+    },
+    /// Nobody took the session.
+    #[error("no mail server of {domain} takes a session; {host} at {address}: {failure}")]
+    Unreachable {
+        /// Whose.
+        domain: String,
+        /// The last that was tried.
+        host: String,
+        /// Its address.
+        address: IpAddr,
+        /// Why not.
+        failure: ConnectFailure,
+    },
+}
+
+impl DirectError {
+    /// What it means for a message to that domain: what DNS surely says is final and about the address, everything else passes.
+    pub fn attempted(&self) -> Attempted {
+        let said = |outcome, class: BounceClass, condemns| Attempted {
+            outcome,
+            phase: Phase::Connect.as_str(),
+            code: None,
+            enhanced: None,
+            text: self.to_string(),
+            class: class.as_str(),
+            condemns,
+            is_soft: false,
+        };
+        match self {
+            Self::NoSuchDomain(_) | Self::NoAddress(_) => said(Outcome::Rejected, BounceClass::NoSuchDomain, true),
+            Self::NoMail(_) => said(Outcome::Rejected, BounceClass::NoMail, true),
+            Self::NotAllowed | Self::Dns(_) | Self::NoHost(_) | Self::Refused { .. } => {
+                said(Outcome::Deferred, BounceClass::Routing, false)
+            }
+            Self::Unreachable { failure, .. } => match failure.reply() {
+                Some(reply) => {
+                    let deferred = smtp::Outcome::Deferred { phase: failure.phase, reply: reply.clone() };
+                    Attempted { text: self.to_string(), ..Attempted::from_session(&deferred) }
+                }
+                None => {
+                    Attempted { phase: failure.phase.as_str(), ..said(Outcome::Deferred, BounceClass::Routing, false) }
+                }
+            },
+        }
+    }
+
+    /// How far it came.
+    pub fn phase(&self) -> Option<Phase> {
+        match self {
+            Self::Unreachable { failure, .. } => Some(failure.phase),
+            _ => None,
+        }
+    }
+}
+
+impl Connector {
+    /// Where the mail of this domain goes: hosts in the order in which they are tried.
+    ///
+    /// # Errors
+    /// Nowhere, or DNS did not say.
+    pub async fn mail_hosts(&self, domain: &str) -> Result<Vec<String>, DirectError> {
+        let Direct { dns, .. } = self.direct.as_ref().ok_or(DirectError::NotAllowed)?;
+        match dns.mail_servers(domain).await? {
+            MailServers::NoSuchDomain => Err(DirectError::NoSuchDomain(domain.to_owned())),
+            MailServers::None => Err(DirectError::NoMail(domain.to_owned())),
+            MailServers::Itself => Ok(vec![domain.to_owned()]),
+            MailServers::Hosts(hosts) => {
+                let mut hosts: Vec<_> =
+                    hosts.into_iter().map(|(preference, host)| (preference, dice(), host)).collect();
+                hosts.sort();
+                Ok(hosts.into_iter().map(|(_, _, host)| host).collect())
+            }
+        }
+    }
+
+    /// Opens a session with a mail server of this domain (A-labels).
+    ///
+    /// # Errors
+    /// There is none, none takes the session, or DNS did not say.
+    pub async fn open_direct(&self, domain: &str) -> Result<Session, DirectError> {
+        let Direct { dns, port } = self.direct.as_ref().ok_or(DirectError::NotAllowed)?;
+        let began = Instant::now();
+        let hosts = self.mail_hosts(domain).await?;
+        let is_itself = hosts.iter().all(|host| host == domain);
+        let (mut last, mut n_tried) = (None, 0);
+        for host in hosts.into_iter().take(MAX_HOSTS) {
+            let addresses = match dns.addresses(&host).await {
+                Ok(addresses) => addresses,
+                Err(error) => {
+                    last = Some(error.into());
+                    continue;
+                }
+            };
+            for address in addresses {
+                if let Some(what) = self.policy.refusal(address) {
+                    last.get_or_insert(DirectError::Refused { host: host.clone(), address, what });
+                    continue;
+                }
+                if n_tried == MAX_ADDRESSES || (n_tried > 0 && began.elapsed() > self.timeouts.connect * PATIENCE) {
+                    break;
+                }
+                n_tried += 1;
+                match self.open_at(SocketAddr::new(address, *port), &host).await {
+                    Ok(session) => return Ok(session),
+                    Err(failure) => {
+                        let (domain, host) = (domain.to_owned(), host.clone());
+                        last = Some(DirectError::Unreachable { domain, host, address, failure });
+                    }
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| match is_itself {
+            true => DirectError::NoAddress(domain.to_owned()),
+            false => DirectError::NoHost(domain.to_owned()),
+        }))
+    }
+
+    /// With TLS where it is offered; where that fails, once more without.
+    async fn open_at(&self, address: SocketAddr, host: &str) -> Result<Session, ConnectFailure> {
+        match Session::connect(&self.settings(address, host, TlsMode::Opportunistic)).await {
+            Err(failure) if failure.phase == Phase::Tls => {
+                tracing::debug!(host, %address, %failure, "no TLS with a mail server; it is tried in plain text");
+                Session::connect(&self.settings(address, host, TlsMode::None)).await
+            }
+            result => result,
+        }
+    }
+}
+
+/// A number by chance, for the order of what is alike.
+fn dice() -> u64 {
+    random_bytes().map_or(0, u64::from_ne_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_dns_surely_says_condemns_an_address() {
+        let domain = || "x.test".to_owned();
+        for (error, outcome, class, condemns) in [
+            (DirectError::NoSuchDomain(domain()), Outcome::Rejected, "no_such_domain", true),
+            (DirectError::NoMail(domain()), Outcome::Rejected, "no_mail", true),
+            (DirectError::NoAddress(domain()), Outcome::Rejected, "no_such_domain", true),
+            (DirectError::NoHost(domain()), Outcome::Deferred, "routing", false),
+            (DnsError::TimedOut { name: domain() }.into(), Outcome::Deferred, "routing", false),
+        ] {
+            let attempted = error.attempted();
+            assert_eq!((attempted.outcome, attempted.class, attempted.condemns), (outcome, class, condemns), "{error}");
+            assert_eq!((attempted.code, attempted.text), (None, error.to_string()));
+        }
+    }
+}
