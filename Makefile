@@ -61,10 +61,6 @@ corpus: ## Fetch flufl.bounce's sample bounces and measure how well reports are 
 fuzz: ## Fuzz the report reader, ten minutes a target (FUZZ_SECONDS=…; ARGS=dsn for one of dsn, arf, auto_reply, return_path, events)
 	@scripts/fuzz $(ARGS)
 
-.PHONY: bench-reports
-bench-reports: ## Measure how fast a mailbox of 10,000 bounces is read, in Dovecot (ARGS=… goes to bench/reports.py)
-	@scripts/bench-reports $(ARGS)
-
 .PHONY: clean-state
 clean-state: ## Stop everything this checkout started and remove its state (not target/)
 	@scripts/clean-state

@@ -12,7 +12,7 @@ from meter import Meter
 from peers import free_port, weigh
 
 WORDS = "The quick brown fox jumps over the lazy dog and runs on through the quiet wood until the evening comes. "
-NOUNS = ["lists", "recipients", "subscriptions", "templates", "sender_domains", "relays", "campaigns"]
+NOUNS = ["lists", "recipients", "subscriptions", "templates", "sender_domains", "relays", "campaigns", "mailboxes"]
 
 
 class Api:

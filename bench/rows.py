@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from installation import Installation, Workspace
 from meter import forget_peak, status_bytes
 from peers import Delay, Sink, free_port, smtp_source
+from reports import Catcher, Mailbox, dsn
 
 
 @dataclass
@@ -182,4 +183,50 @@ def api(bench):
                bench.conditions(messages=n, requests=len(spans), requests_per_second=50))
 
 
-ROWS = {row.__name__: row for row in (throughput, latency, doubt, api, memory, cpu, first_message)}
+def reports(bench):
+    """A mailbox of 10,000 bounces in Dovecot, from the moment it is named to the last consequence, against 20 seconds."""
+    n, aim_seconds, catcher = bench.arguments.reports, bench.arguments.reports / 500, Catcher()
+    bench.workspace.list(n)
+    bench.workspace.relay(catcher.port, 8)
+    campaign = bench.workspace.start(n)
+    bench.workspace.wait(campaign, 900)
+    bench.workspace.relay(bench.port, bench.arguments.connections)
+    call, pid = bench.workspace.api.call, bench.service.process.pid
+    with Mailbox(bench.arguments.state) as mailbox:
+        for return_path, recipient in catcher.envelopes:
+            mailbox.put(dsn(return_path, recipient))
+        bench.service.psql("checkpoint")
+        say(f"  {len(catcher.envelopes)} reports lie in the mailbox")
+        forget_peak(pid)
+        before, meter, began = status_bytes(pid, "VmRSS"), bench.service.meter(), time.monotonic()
+        made = call("POST", "/v1/mailboxes", {
+            "name": "Bounces", "host": "127.0.0.1", "port": mailbox.port, "tls": "none", "username": mailbox.user,
+            "password": mailbox.password, "poll_seconds": 1})
+        applied = until("the reports are applied", began, lambda: call(
+            "GET", f"/v1/campaigns/{campaign}/stats")["states"].get("bounced", 0) == n)
+        filed = until("the reports are filed", began, lambda: mailbox.n_messages() == 0)
+        cpu, peak = meter.microseconds(n), status_bytes(pid, "VmHWM")
+        facts = bench.service.psql("""
+            select (select count(*) from reports where state = 'recorded' and filed_at is not null),
+                   (select count(*) from suppressions where reason = 'hard_bounce')""")
+        call("DELETE", f"/v1/mailboxes/{made['id']}")
+        # The other rows mail the same list.
+        bench.service.psql("delete from suppressions")
+    if facts != f"{n}|{n}":
+        sys.exit(f"{n} reports, but recorded and suppressed are {facts}")
+    return Row("reports", round(n / applied), round(n / aim_seconds), f"reports/s, {n} in {aim_seconds:g} s", ">= 1.0",
+               bench.conditions(reports=n, server="dovecot"),
+               {"applied_seconds": round(applied, 1), "filed_seconds": round(filed, 1), "cpu_microseconds": cpu,
+                "mib_before": round(before / 2**20, 1), "mib_peak": round(peak / 2**20, 1)})
+
+
+def until(what, began, is_so):
+    """Seconds since `began` when it is so."""
+    while not is_so():
+        if time.monotonic() - began > 600:
+            sys.exit(f"not within 600 s: {what}")
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+ROWS = {row.__name__: row for row in (throughput, latency, doubt, api, memory, cpu, first_message, reports)}

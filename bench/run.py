@@ -18,6 +18,7 @@ def main():
     parser.add_argument("--state", required=True, help="a folder for its state")
     parser.add_argument("--messages", type=int, default=50000, help="of a campaign, where the row doesn't say")
     parser.add_argument("--many", type=int, default=1000000, help="recipients of the largest campaign")
+    parser.add_argument("--reports", type=int, default=10000, help="in the mailbox of the row reports")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--bytes", type=int, default=4096)
