@@ -257,8 +257,12 @@ impl Lane {
             // What waits for a domain that is left alone is put off, and not kept here.
             Readiness::Waiting(_) => usize::from(self.is_part()),
         };
-        // Twice as many each round trip, so that a relay isn't stormed and a fast one is soon full.
-        let is_growing_enough = n_opening * 2 > n_open;
+        let is_growing_enough = match self.is_part() {
+            // A stranger's server gets a further one when all that are open have carried something.
+            true => n(&self.counts.n_working) < n_open,
+            // Twice as many each round trip, so that a relay isn't stormed and a fast one is soon full.
+            false => n_opening * 2 > n_open,
+        };
         !self.is_closed() && n_open < most && self.may_grow(now) && !is_growing_enough && n(&self.counts.n_idle) == 0
     }
 

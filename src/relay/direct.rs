@@ -26,8 +26,9 @@ use crate::{
 const MAX_ADDRESSES: usize = 5;
 /// And so many servers are looked up.
 const MAX_HOSTS: usize = 10;
-/// No further address is tried after so many times the limit for connecting.
-const PATIENCE: u32 = 3;
+/// The limit for connecting is that of all addresses together, each of which gets this part of it: who answers nothing must not
+/// keep others out, be it the next server or another domain.
+const PARTS: u32 = 3;
 
 /// Why there is no session with a mail server of a domain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -157,7 +158,7 @@ impl Connector {
                     last.get_or_insert(DirectError::Refused { host: host.clone(), address, what });
                     continue;
                 }
-                if n_tried == MAX_ADDRESSES || (n_tried > 0 && began.elapsed() > self.timeouts.connect * PATIENCE) {
+                if n_tried == MAX_ADDRESSES || (n_tried > 0 && began.elapsed() >= self.timeouts.connect) {
                     break;
                 }
                 n_tried += 1;
@@ -178,10 +179,13 @@ impl Connector {
 
     /// With TLS where it is offered; where that fails, once more without.
     async fn open_at(&self, address: SocketAddr, host: &str) -> Result<Session, ConnectFailure> {
-        match Session::connect(&self.settings(address, host, TlsMode::Opportunistic)).await {
+        let mut settings = self.settings(address, host, TlsMode::Opportunistic);
+        settings.timeouts.connect /= PARTS;
+        match Session::connect(&settings).await {
             Err(failure) if failure.phase == Phase::Tls => {
                 tracing::debug!(host, %address, %failure, "no TLS with a mail server; it is tried in plain text");
-                Session::connect(&self.settings(address, host, TlsMode::None)).await
+                settings.tls = TlsMode::None;
+                Session::connect(&settings).await
             }
             result => result,
         }
