@@ -8,7 +8,7 @@
 //! Not here: what the messages say (`mail::report`), where the reader stands and what follows from a report (`reports`,
 //! `store`), sealed secrets (`keyring`).
 //!
-//! RFC 3501 (IMAP4rev1), RFC 8314 (TLS), RFC 4315 (UIDPLUS), RFC 6851 (MOVE), RFC 2177 (IDLE).
+//! RFC 3501 (IMAP4rev1), RFC 8314 (TLS), RFC 4315 (UIDPLUS), RFC 6851 (MOVE), RFC 2177 (IDLE), RFC 7162 (CONDSTORE).
 
 mod auth;
 mod connect;

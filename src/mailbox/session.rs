@@ -34,6 +34,8 @@ pub struct Session {
     pub(super) can_move: bool,
     pub(super) can_expunge_by_uid: bool,
     pub(super) can_idle: bool,
+    /// Folders tell whether they have changed.
+    pub(super) has_condstore: bool,
     /// Messages in the open folder, as far as the server told.
     pub(super) n_messages: u32,
     /// Messages arrived in the open folder since it was opened.
@@ -42,21 +44,33 @@ pub struct Session {
 
 impl Session {
     pub(super) fn new(inner: async_imap::Session<Wire>, limits: Limits, tls: Option<TlsInfo>) -> Self {
-        let (can_move, can_expunge_by_uid, can_idle) = (false, false, false);
-        Self { inner, limits, tls, can_move, can_expunge_by_uid, can_idle, n_messages: 0, has_news: false }
+        Self {
+            inner,
+            limits,
+            tls,
+            can_move: false,
+            can_expunge_by_uid: false,
+            can_idle: false,
+            has_condstore: false,
+            n_messages: 0,
+            has_news: false,
+        }
     }
 
     /// Ask what the server can do: it matters for filing and for waiting.
     pub(super) async fn learn(&mut self) -> Result<(), MailboxError> {
-        let (mut can_move, mut can_expunge, mut can_idle) = (false, false, false);
+        let (mut can_move, mut can_expunge, mut can_idle, mut has_condstore) = (false, false, false, false);
         self.run(Stage::Login, "CAPABILITY", |response| {
             if let Response::Capabilities(capabilities) = response {
                 let has = |name: &str| capabilities.iter().any(|one| is_named(one, name));
                 (can_move, can_expunge, can_idle) = (has("MOVE"), has("UIDPLUS"), has("IDLE"));
+                // Who has QRESYNC has CONDSTORE (RFC 7162 §3.2.3).
+                has_condstore = has("CONDSTORE") || has("QRESYNC");
             }
         })
         .await?;
         (self.can_move, self.can_expunge_by_uid, self.can_idle) = (can_move, can_expunge, can_idle);
+        self.has_condstore = has_condstore;
         Ok(())
     }
 

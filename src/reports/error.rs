@@ -16,7 +16,7 @@ pub enum ReportsError {
     #[error("the stored password can't be opened: {0}")]
     Secret(#[from] KeyringError),
     /// The mailbox has neither a password nor a grant.
-    #[error("the mailbox has neither a password nor `oauth`")]
+    #[error("the mailbox has no password, and no `oauth` either")]
     NoSecret,
     /// There is no access token for it.
     #[error(transparent)]

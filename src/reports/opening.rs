@@ -17,6 +17,8 @@ pub(super) struct Spot {
     /// The folder and its server: what cursor and reports are kept under, so that those of another are not mistaken.
     pub(super) url: String,
     pub(super) fetcher: Fetcher,
+    /// As it was opened when it was last read to its end.
+    pub(super) read: Option<Folder>,
 }
 
 impl Spot {
@@ -33,7 +35,13 @@ impl Spot {
             Server::Pop3(maildrop) => {
                 let (n_messages, unread) = number(context, (workspace, mailbox), &self.url, maildrop, now).await?;
                 self.fetcher.begin(unread);
-                Ok(Folder { uidvalidity: maildrops::UIDVALIDITY, uid_next: None, n_messages, is_read_only: false })
+                Ok(Folder {
+                    uidvalidity: maildrops::UIDVALIDITY,
+                    uid_next: None,
+                    highest_modseq: None,
+                    n_messages,
+                    is_read_only: false,
+                })
             }
         }
     }

@@ -91,7 +91,10 @@ impl Reader {
         let Some(row) = leased else { return Ok(None) };
         let folders = settings::folders(&row)?;
         let urls = folders.iter().map(|(_, url)| url.clone()).collect();
-        let spots = folders.into_iter().map(|(name, url)| Spot { name, url, fetcher: Fetcher::default() }).collect();
+        let spots = folders
+            .into_iter()
+            .map(|(name, url)| Spot { name, url, fetcher: Fetcher::default(), read: None })
+            .collect();
         Ok(Some(Self {
             spots,
             urls,
@@ -194,10 +197,13 @@ impl Reader {
                 folder,
             };
             if !self.is_read {
-                if let Some(n_reports) = spot.fetcher.step(source, &mut server, now).await? {
+                // Nothing is listed in a folder that tells that it hasn't changed since it was read to its end.
+                if !spot.read.is_some_and(|read| read.is_unchanged(&folder))
+                    && let Some(n_reports) = spot.fetcher.step(source, &mut server, now).await?
+                {
                     return Ok((Step::Fetched(n_reports), Some(server)));
                 }
-                self.is_read = true;
+                (self.is_read, spot.read) = (true, Some(folder));
                 let mut connection = context.store.acquire().await?;
                 reports::give_up_filing_elsewhere(&mut connection, self.workspace, source.place(), now).await?;
             }

@@ -133,3 +133,33 @@ async fn of_several_folders_the_first_is_watched() {
     stop.send(true).unwrap();
     tokio::time::timeout(std::time::Duration::from_secs(60), running).await.expect("it stops").unwrap();
 }
+
+#[tokio::test]
+async fn a_folder_that_has_not_changed_is_not_listed_again_where_the_server_tells_that() {
+    for (capability, has_no_modseq, is_spared) in
+        [("CONDSTORE", false, true), ("CONDSTORE", true, false), ("MOVE", false, false)]
+    {
+        let (peer, scene) = with_folders(&["INBOX", "Junk"]).await;
+        set(&scene, "filing = 'leave'").await;
+        peer.behave(|ways| {
+            ways.capabilities = vec!["UIDPLUS", capability];
+            ways.has_no_modseq = has_no_modseq;
+        });
+        // Numbers that were given and are gone are asked for in every round else.
+        peer.folder("Junk", |folder| folder.uid_next += 10);
+        let mut reader = scene.reader().await;
+        let round = async |reader: &mut postrider::reports::Reader| {
+            while reader.step(Utc::now()).await.unwrap() != postrider::reports::Step::Idle {}
+        };
+        round(&mut reader).await;
+        let n_listed = peer.n_asked("UID FETCH");
+        round(&mut reader).await;
+        round(&mut reader).await;
+        assert_eq!(peer.n_asked("UID FETCH") == n_listed, is_spared, "{capability}: {:?}", peer.asked());
+        let address = "gone0@x.test";
+        peer.deliver("Junk", hard(&scene.return_path(address).await, address));
+        round(&mut reader).await;
+        assert_eq!(scene.count("reports").await, 3, "what arrives is found all the same");
+        reader.close().await.unwrap();
+    }
+}

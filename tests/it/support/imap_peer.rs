@@ -54,6 +54,8 @@ pub struct Ways {
     pub refuses_filing: Option<String>,
     /// Bytes sent in the clear behind the answer to STARTTLS.
     pub injects: Option<&'static str>,
+    /// Folders tell no HIGHESTMODSEQ, whatever CAPABILITY names.
+    pub has_no_modseq: bool,
     /// Every access token is good.
     pub takes_any_token: bool,
     /// So many tokens are refused, good or not.
@@ -74,6 +76,7 @@ impl Default for Ways {
             cut_before: None,
             refuses_filing: None,
             injects: None,
+            has_no_modseq: false,
             takes_any_token: false,
             n_refused_tokens: 0,
         }

@@ -160,7 +160,12 @@ impl Conversation {
             }
             "IDLE" if ways.capabilities.contains(&"IDLE") => Next::Idle,
             "LOGOUT" => Next::Answer(format!("* BYE bye\r\n{tag} OK\r\n").into()),
-            "SELECT" | "EXAMINE" => self.open(tag, unquote(arguments)),
+            "SELECT" | "EXAMINE" => {
+                let name = arguments.trim_end_matches(" (CONDSTORE)");
+                let asked = name != arguments;
+                assert!(!asked || ways.capabilities.contains(&"CONDSTORE"), "{arguments}");
+                self.open(tag, unquote(name), asked && !ways.has_no_modseq)
+            }
             "CREATE" => {
                 let mut folders = self.shared.folders.lock().unwrap();
                 folders.entry(unquote(arguments).into()).or_insert_with(|| Folder::new(3000));
@@ -206,16 +211,20 @@ impl Conversation {
         }
     }
 
-    fn open(&mut self, tag: &str, name: &str) -> Next {
+    fn open(&mut self, tag: &str, name: &str, tells_modseq: bool) -> Next {
         let folders = self.shared.folders.lock().unwrap();
         let Some(folder) = folders.get(name) else {
             return Next::Answer(format!("{tag} NO [NONEXISTENT] there is no {name}\r\n").into());
         };
         self.selected = Some(name.to_owned());
         self.n_told = folder.messages.len();
+        let modseq = match tells_modseq {
+            true => format!("* OK [HIGHESTMODSEQ {}] highest\r\n", folder.modseq),
+            false => "* OK [NOMODSEQ] none\r\n".to_owned(),
+        };
         let answer = format!(
             "* FLAGS (\\Seen \\Deleted)\r\n* {} EXISTS\r\n* OK [UIDVALIDITY {}] valid\r\n* OK [UIDNEXT {}] next\r\n\
-             {tag} OK [READ-WRITE] open\r\n",
+             {modseq}{tag} OK [READ-WRITE] open\r\n",
             folder.messages.len(),
             folder.uidvalidity,
             folder.uid_next

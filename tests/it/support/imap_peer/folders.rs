@@ -5,6 +5,8 @@
 pub struct Folder {
     pub uidvalidity: u32,
     pub uid_next: u32,
+    /// Counts what was done to it.
+    pub modseq: u64,
     pub messages: Vec<Kept>,
 }
 
@@ -19,12 +21,13 @@ pub struct Kept {
 
 impl Folder {
     pub fn new(uidvalidity: u32) -> Self {
-        Self { uidvalidity, uid_next: 1, messages: Vec::new() }
+        Self { uidvalidity, uid_next: 1, modseq: 1, messages: Vec::new() }
     }
 
     pub fn append(&mut self, raw: Vec<u8>) -> u32 {
         let uid = self.uid_next;
         self.uid_next += 1;
+        self.modseq += 1;
         self.messages.push(Kept { uid, raw, is_deleted: false, flags: Vec::new() });
         uid
     }
