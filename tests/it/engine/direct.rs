@@ -92,6 +92,22 @@ async fn a_server_that_is_down_or_greets_with_a_refusal_is_passed_over() {
 }
 
 #[tokio::test]
+async fn a_domain_with_more_mail_servers_than_fit_into_a_packet_is_asked_for_over_tcp() {
+    let dns = DnsPeer::start().await;
+    let peers = servers(&dns, vec![Script::default()]).await;
+    let others: Vec<_> = (0..30).map(|n| format!("a-mail-server-with-a-long-name-{n}.test")).collect();
+    let mut hosts: Vec<_> = others.iter().map(|host| (20, host.as_str())).collect();
+    hosts.push((10, "mx1.test"));
+    dns.set_mxs("a.test", &hosts);
+    let one = campaign(&["r1@a.test"]).await;
+    let engine = start(&one, &dns, &peers);
+    one.until_campaign_is("sent").await;
+    engine.stop().await;
+    assert_eq!(one.close_books().await, [(State::Accepted, 1)]);
+    assert_eq!(one.delivery("r1@a.test").await.2, 1);
+}
+
+#[tokio::test]
 async fn a_domain_without_mail_servers_gets_its_mail_at_its_own_address() {
     let dns = DnsPeer::start().await;
     let peers = servers(&dns, vec![Script::default()]).await;

@@ -1,4 +1,4 @@
-//! A DNS server on loopback that answers TXT, MX and A questions from a table, over UDP, and remembers what it was asked.
+//! A DNS server on loopback that answers TXT, MX and A questions from a table, over UDP and TCP, and remembers what it was asked.
 //!
 //! Ten fields of a packet written by hand: what the resolver sends is real, and so is what it gets.
 
@@ -10,11 +10,17 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tokio::{net::UdpSocket, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UdpSocket},
+    task::{JoinHandle, JoinSet},
+};
 
 const A: u16 = 1;
 const TXT: u16 = 16;
 const MX: u16 = 15;
+/// Longer answers are given over TCP only.
+const MAX_UDP_BYTES: usize = 512;
 const SERVFAIL: u8 = 2;
 const NXDOMAIN: u8 = 3;
 
@@ -27,18 +33,24 @@ pub struct DnsPeer {
     is_failing: Arc<Mutex<bool>>,
     failing: Arc<Mutex<Vec<String>>>,
     asked: Arc<Mutex<Vec<String>>>,
-    task: JoinHandle<()>,
+    task: JoinHandle<((), ())>,
 }
 
 impl DnsPeer {
     /// Listens on a free port of 127.0.0.1 and knows nothing.
     pub async fn start() -> Self {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (socket, listener) = bind().await;
         let address = socket.local_addr().unwrap();
         let table = Table::default();
         let is_failing = Arc::new(Mutex::new(false));
         let (failing, asked) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<Mutex<Vec<String>>>::default());
-        let task = tokio::spawn(serve(socket, table.clone(), is_failing.clone(), failing.clone(), asked.clone()));
+        let mind = Mind {
+            table: table.clone(),
+            is_failing: is_failing.clone(),
+            failing: failing.clone(),
+            asked: asked.clone(),
+        };
+        let task = tokio::spawn(async move { tokio::join!(serve(socket, mind.clone()), serve_tcp(listener, mind)) });
         Self { address, table, is_failing, failing, asked, task }
     }
 
@@ -94,22 +106,69 @@ impl Drop for DnsPeer {
     }
 }
 
-async fn serve(
-    socket: UdpSocket,
+/// The same free port for both.
+async fn bind() -> (UdpSocket, TcpListener) {
+    loop {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        if let Ok(listener) = TcpListener::bind(socket.local_addr().unwrap()).await {
+            return (socket, listener);
+        }
+    }
+}
+
+/// What is answered from.
+#[derive(Clone)]
+struct Mind {
     table: Table,
     is_failing: Arc<Mutex<bool>>,
     failing: Arc<Mutex<Vec<String>>>,
     asked: Arc<Mutex<Vec<String>>>,
-) {
+}
+
+impl Mind {
+    fn answer(&self, packet: &[u8]) -> Vec<u8> {
+        let (name, kind, end) = question(packet);
+        if kind == MX {
+            self.asked.lock().unwrap().push(name.clone());
+        }
+        let is_failing = *self.is_failing.lock().unwrap() || self.failing.lock().unwrap().contains(&name);
+        answer(&packet[..end], &name, kind, &self.table, is_failing)
+    }
+}
+
+async fn serve(socket: UdpSocket, mind: Mind) {
     let mut packet = [0; 4096];
     while let Ok((n, from)) = socket.recv_from(&mut packet).await {
-        let (name, kind, end) = question(&packet[..n]);
-        if kind == MX {
-            asked.lock().unwrap().push(name.clone());
+        let mut answer = mind.answer(&packet[..n]);
+        if answer.len() > MAX_UDP_BYTES {
+            // Truncated: the question with no answer, to be asked over TCP.
+            answer.truncate(question(&packet[..n]).2);
+            answer[2] |= 0x02;
+            answer[6..12].fill(0);
         }
-        let is_failing = *is_failing.lock().unwrap() || failing.lock().unwrap().contains(&name);
-        let answer = answer(&packet[..end], &name, kind, &table, is_failing);
         let _ = socket.send_to(&answer, from).await;
+    }
+}
+
+async fn serve_tcp(listener: TcpListener, mind: Mind) {
+    // The set is dropped with this task, and every connection with it.
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        connections.spawn(converse(stream, mind.clone()));
+    }
+}
+
+async fn converse(mut stream: TcpStream, mind: Mind) {
+    while let Ok(n) = stream.read_u16().await {
+        let mut packet = vec![0; usize::from(n)];
+        if stream.read_exact(&mut packet).await.is_err() {
+            break;
+        }
+        let answer = mind.answer(&packet);
+        let framed = [&(answer.len() as u16).to_be_bytes()[..], &answer].concat();
+        if stream.write_all(&framed).await.is_err() {
+            break;
+        }
     }
 }
 
