@@ -86,7 +86,7 @@ impl Ground {
 
 /// Connections that the private Postgres takes: for two processes like this one, and for a person with psql.
 fn n_connections(settings: &Settings) -> u32 {
-    let engine = u32::try_from(settings.dispatch.n_committers).unwrap_or(u32::MAX).saturating_mul(2).saturating_add(7);
+    let engine = u32::try_from(settings.dispatch.n_committers).unwrap_or(u32::MAX).saturating_add(9);
     settings.database.max_connections.saturating_add(engine).saturating_mul(2).saturating_add(10).max(100)
 }
 

@@ -1,12 +1,10 @@
-//! What all connections share: the gate, the ways to the committers, the settings. A leaf.
+//! What all connections share: the gate, the books, the settings. A leaf.
 
 use std::sync::Arc;
 
-use tokio::sync::{Notify, mpsc::UnboundedSender, watch};
+use tokio::sync::{Notify, watch};
 
-use super::{
-    flight::Flight, gate::Gate, group::InFlight, intents::Request, settings::Settings, settler::Entry, signing::Signing,
-};
+use super::{books::Books, flight::Flight, gate::Gate, outcomes::Entry, settings::Settings, signing::Signing};
 use crate::relay::{Attempted, Connector};
 
 /// The shared tools of the workers.
@@ -15,10 +13,8 @@ pub(super) struct Crew {
     pub(super) settings: Arc<Settings>,
     pub(super) connector: Connector,
     pub(super) gate: Gate,
-    pub(super) intents: UnboundedSender<Request>,
-    pub(super) settler: UnboundedSender<Entry>,
+    pub(super) books: Arc<Books>,
     pub(super) signing: Signing,
-    pub(super) in_flight: InFlight,
     /// Wakes whoever opens connections.
     pub(super) short_of_hands: Arc<Notify>,
     stage: watch::Sender<Stage>,
@@ -40,19 +36,15 @@ impl Crew {
         settings: Arc<Settings>,
         connector: Connector,
         gate: Gate,
-        intents: UnboundedSender<Request>,
-        settler: UnboundedSender<Entry>,
-        in_flight: InFlight,
+        books: Arc<Books>,
         short_of_hands: Arc<Notify>,
     ) -> Self {
         Self {
             settings,
             connector,
             gate,
-            intents,
-            settler,
+            books,
             signing: Signing::new(),
-            in_flight,
             short_of_hands,
             stage: watch::Sender::new(Stage::Running),
         }
@@ -74,8 +66,8 @@ impl Crew {
         let _ = self.stage.subscribe().wait_for(|now| *now >= stage).await;
     }
 
-    /// Hand an outcome to the settler. It lives as long as the crew.
+    /// Have an outcome written down.
     pub(super) fn settle(&self, flight: Flight, attempted: Attempted, tls: Option<Arc<str>>) {
-        let _ = self.settler.send(Entry::Attempt { flight, attempted, tls });
+        self.books.put(Entry::Attempt { flight, attempted, tls });
     }
 }

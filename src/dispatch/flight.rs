@@ -1,11 +1,11 @@
 //! A message between its intent and its committed outcome, and how its outcome is written down.
 //!
-//! Not here: the commits (`intents`, `settler`), the session (`worker`).
+//! Not here: the commits (`committer`), the session (`worker`).
 
 use chrono::{DateTime, Utc};
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 
-use super::{claim::Work, destinations::Seat, group::Aloft, way::Permits};
+use super::{claim::Work, destinations::Seat, place::Place, way::Permits};
 use crate::{
     domain::{
         campaign::OnUnknown,
@@ -31,9 +31,8 @@ pub(super) struct Flight {
     pub(super) _seat: Option<Seat>,
     /// When MAIL FROM was written.
     pub(super) written_at: Option<Instant>,
-    /// Its place in the doubt window, free again when this is dropped.
-    pub(super) _slot: OwnedSemaphorePermit,
-    pub(super) _aloft: Aloft,
+    /// Its place at its connection.
+    pub(super) place: Place,
 }
 
 /// A message that waits for its turn on the wire.

@@ -8,10 +8,10 @@
 //! 3. `lanes` opens connections to the relays in use, of `choice`; each `worker` has a `supply` that draws deliveries with their permits,
 //!    looks at the `gate`, has the message made by `compose` and signed by `signing`, and asks for its intent.
 //!    Of a relay without a server `fleet` has a lane to each recipient domain; what goes to one that can't be reached is put off.
-//! 4. `intents` commits intents in groups; what is granted stands in line on the connection's `runway`, where the session
-//!    takes it after a last look at the `gate`.
-//! 5. The outcome goes to the `settler`, which commits outcomes in groups; only then is the message's place in the doubt
-//!    window free again.
+//! 4. It waits in the `books` until a `committer` commits intents in groups; what is granted stands in line on the connection's
+//!    `runway`, where the session takes it after a last look at the `gate`.
+//! 5. The outcome goes into the `books` too. The commit that writes `outcomes` down gives their places in the doubt windows to the
+//!    intents of those that wait behind.
 //! 6. `keeper` brings due retries back to work, sweeps cancelled campaigns, ends campaigns that have nothing left, and
 //!    rescues what dead nodes held.
 //!
@@ -28,6 +28,7 @@
 
 mod appetite;
 mod balance;
+mod books;
 mod bound;
 mod campaign;
 mod chance;
@@ -35,6 +36,7 @@ mod changes;
 mod choice;
 mod claim;
 mod claims;
+mod committer;
 mod compose;
 mod crew;
 mod desk;
@@ -44,12 +46,11 @@ mod expansion;
 mod fleet;
 mod flight;
 mod gate;
-mod group;
 mod held;
 mod holding;
 mod holds;
 mod index;
-mod intents;
+mod inlet;
 mod keeper;
 mod lane;
 mod lanes;
@@ -58,6 +59,8 @@ mod limits;
 mod link;
 mod lookups;
 mod moment;
+mod outcomes;
+mod place;
 mod portion;
 mod pulse;
 mod queue;
@@ -66,7 +69,6 @@ mod run;
 mod runway;
 mod scheduler;
 mod settings;
-mod settler;
 mod signing;
 mod slices;
 mod supply;

@@ -16,16 +16,16 @@ use tokio::{
 };
 
 use super::{
+    books::Books,
     campaign::Campaigns,
     changes::{self, Changes},
     claims::Claims,
+    committer::Committer,
     crew::{Crew, Stage},
     expansion::Expansion,
     flight::Policy,
     gate::Gate,
-    group::{Group, InFlight},
     held::Held,
-    intents,
     keeper::Keeper,
     lanes::{self, Lanes, Terms},
     leases,
@@ -34,7 +34,7 @@ use super::{
     lookups,
     pulse::Pulse,
     settings::Settings,
-    settler, slices,
+    slices,
 };
 use crate::{
     domain::id::NodeId,
@@ -83,28 +83,19 @@ pub async fn run(context: Context, mut shutdown: watch::Receiver<bool>) {
     let gate = Gate { pulse: Arc::clone(&pulse), changes: Arc::clone(&changes), stale: settings.changes_stale };
     let link = || Link::new(store.clone(), node, Arc::clone(&pulse));
 
-    // What ends last is begun first. The committers end by themselves when nobody can hand in anything any more.
+    // What ends last is begun first.
     let mut committers = JoinSet::new();
-    let in_flight = InFlight::default();
-    let (to_settler, outcomes) = Group::new(in_flight.clone(), settings.settle_delay, |_| 1);
-    let (to_intents, requests) =
-        Group::new(in_flight.clone(), settings.intent_delay, |request: &intents::Request| request.ready.len());
-    let (outcomes, requests) = (Arc::new(outcomes), Arc::new(requests));
+    let books = Arc::new(Books::new(settings.commit_delay));
     let policy = Policy { retry: settings.retry, resend_after: settings.resend_after };
     // Lane 0 counts for all that seldom write.
     for lane in 1..=u8::try_from(settings.n_committers.max(1)).unwrap_or(u8::MAX) {
-        let (outcomes, requests, to_settler) = (Arc::clone(&outcomes), Arc::clone(&requests), to_settler.clone());
-        let (for_outcomes, for_intents) = (link(), link());
-        committers.spawn(async move { settler::run(&outcomes, for_outcomes, lane, policy).await });
-        committers.spawn(async move { intents::run(&requests, for_intents, lane, to_settler).await });
+        committers.spawn(Committer { books: Arc::clone(&books), link: link(), lane, policy }.run());
     }
     let crew = Arc::new(Crew::new(
         Arc::clone(&settings),
         connector,
         gate.clone(),
-        to_intents,
-        to_settler,
-        in_flight,
+        Arc::clone(&books),
         Arc::clone(&short_of_hands),
     ));
 
@@ -186,8 +177,7 @@ pub async fn run(context: Context, mut shutdown: watch::Receiver<bool>) {
     if let Err(error) = staff.await {
         tracing::error!(%error, "opening connections ended by a fault of this program");
     }
-    // The last ways to the committers.
-    drop(crew);
+    books.close();
     let written = tokio::time::timeout(LAST, async { while committers.join_next().await.is_some() {} }).await;
     if written.is_err() {
         tracing::warn!("Postgres is away: outcomes could not be written, and will be listed as unknown");

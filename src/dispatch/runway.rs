@@ -5,10 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
 use tokio::{
@@ -21,8 +18,9 @@ use super::{
     flight::{Flight, Ready},
     gate::Leave,
     index::Block,
+    inlet::{Inlet, Reply},
     moment::Moment,
-    supply::{Inlet, words},
+    supply::words,
 };
 use crate::{
     relay::{Attempted, Permit},
@@ -38,7 +36,7 @@ const CLOSED: Duration = Duration::from_millis(20);
 pub(super) struct Runway {
     crew: Arc<Crew>,
     inlet: Arc<Inlet>,
-    granted: UnboundedReceiver<Vec<Ready>>,
+    replies: UnboundedReceiver<Reply>,
     n_replied: usize,
     line: VecDeque<Ready>,
     /// Nothing more is asked for.
@@ -47,9 +45,9 @@ pub(super) struct Runway {
 
 impl Runway {
     pub(super) fn new(crew: Arc<Crew>) -> Self {
-        let (reply, granted) = unbounded_channel();
-        let inlet = Arc::new(Inlet { reply, n_asked: AtomicUsize::new(0) });
-        Self { crew, inlet, granted, n_replied: 0, line: VecDeque::new(), is_dry: false }
+        let (reply, replies) = unbounded_channel();
+        let inlet = Arc::new(Inlet::new(reply, crew.settings.doubt_window));
+        Self { crew, inlet, replies, n_replied: 0, line: VecDeque::new(), is_dry: false }
     }
 
     /// Where the supply puts messages in.
@@ -67,8 +65,10 @@ impl Runway {
         self.line.is_empty() && self.is_replied()
     }
 
-    /// Give everything in the line back: it was surely not submitted.
+    /// Give everything in the line back: it was surely not submitted. What has no intent yet stays in its batch.
     pub(super) fn give_back(&mut self, reason: &str) {
+        self.n_replied += self.crew.books.withdraw(&self.inlet);
+        self.look();
         while let Some(ready) = self.line.pop_front() {
             self.crew.settle(ready.flight, Attempted::not_submitted(Phase::Mail, reason), None);
         }
@@ -88,10 +88,7 @@ impl Runway {
     /// So fares everything in the line, as nobody is there to whom it could be submitted. What was granted meanwhile comes into
     /// the line.
     pub(super) fn turn_away(&mut self, mut fare: impl FnMut(&Flight) -> Attempted) {
-        while let Ok(ready) = self.granted.try_recv() {
-            self.n_replied += 1;
-            self.line.extend(ready);
-        }
+        self.look();
         while let Some(ready) = self.line.pop_front() {
             let attempted = fare(&ready.flight);
             self.crew.settle(ready.flight, attempted, None);
@@ -102,12 +99,23 @@ impl Runway {
         self.n_replied == self.inlet.n_asked.load(Ordering::Acquire)
     }
 
+    /// Let in what has come.
+    fn look(&mut self) {
+        while let Ok(reply) = self.replies.try_recv() {
+            self.enter(reply);
+        }
+    }
+
+    fn enter(&mut self, Reply { granted, n }: Reply) {
+        self.n_replied += n;
+        self.line.extend(granted);
+    }
+
     /// Ends when more was granted, and is in the line.
     pub(super) async fn receive(&mut self) {
         // Never none: the inlet is held here.
-        if let Some(ready) = self.granted.recv().await {
-            self.n_replied += 1;
-            self.line.extend(ready);
+        if let Some(reply) = self.replies.recv().await {
+            self.enter(reply);
         }
     }
 }
@@ -116,10 +124,7 @@ impl Source for Runway {
     type Ticket = Flight;
 
     fn take(&mut self) -> Option<Submission<Flight>> {
-        while let Ok(ready) = self.granted.try_recv() {
-            self.n_replied += 1;
-            self.line.extend(ready);
-        }
+        self.look();
         loop {
             let first = self.line.front()?;
             let leave =

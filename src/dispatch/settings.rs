@@ -17,11 +17,9 @@ pub struct Settings {
     pub lease: Duration,
     /// Messages of a connection between intent and committed outcome.
     pub doubt_window: usize,
-    /// How long intents are collected before they are committed together.
-    pub intent_delay: Duration,
-    /// How long outcomes are collected before they are committed together.
-    pub settle_delay: Duration,
-    /// Connections to Postgres for intents, and as many for outcomes.
+    /// How long intents and outcomes are collected before they are committed together.
+    pub commit_delay: Duration,
+    /// Connections to Postgres that commit them.
     pub n_committers: usize,
     /// Between two looks for expired leases.
     pub rescue_every: Duration,
@@ -63,7 +61,7 @@ impl Settings {
     /// Connections to Postgres that the engine wants for itself: the committers', and one each for changes, their
     /// notifications, leases, slices, claims, expansion, keeping and lookups, and one to spare.
     pub fn n_connections(&self) -> u32 {
-        u32::try_from(2 * self.n_committers.max(1)).unwrap_or(u32::MAX).saturating_add(9)
+        u32::try_from(self.n_committers.max(1)).unwrap_or(u32::MAX).saturating_add(9)
     }
 
     /// The settings of these sections. `public_url` is the base of recipients' links.
@@ -73,8 +71,7 @@ impl Settings {
             batch_size: usize::try_from(dispatch.batch_size).unwrap_or(500),
             lease: Duration::from_secs(dispatch.lease_seconds),
             doubt_window: dispatch.doubt_window,
-            intent_delay: Duration::from_millis(dispatch.intent_milliseconds),
-            settle_delay: Duration::from_millis(dispatch.settle_milliseconds),
+            commit_delay: Duration::from_millis(dispatch.commit_milliseconds),
             n_committers: dispatch.n_committers,
             rescue_every: Duration::from_secs(dispatch.rescue_seconds),
             resend_after: TimeDelta::seconds(

@@ -1,18 +1,12 @@
 //! What goes before a message's turn on the wire: drawing it, looking whether it may be mailed, making it, asking for its
-//! intent. One for each connection, as far ahead as its doubt window lets it.
+//! intent. One for each connection, a doubt window ahead: whenever a place in that is free, somebody waits for it.
 //!
-//! Not here: the wire (`worker`), the commit (`intents`).
+//! Not here: the wire (`worker`), the commit (`books`, `committer`).
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use chrono::{DateTime, SubsecRound, Utc};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedSender},
-    time::{Duration, Instant, sleep, timeout},
-};
+use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::{
     claim::Work,
@@ -20,11 +14,12 @@ use super::{
     flight::{Flight, Ready},
     gate::Leave,
     index::Block,
-    intents::Request,
+    inlet::Inlet,
     lane::Lane,
     moment::Moment,
+    outcomes::Entry,
+    place::Place,
     queue::Drawn,
-    settler::Entry,
     signing::Signed,
 };
 use crate::{domain::delivery::DeliveryState, store::batches::Blocked};
@@ -43,23 +38,13 @@ pub(super) enum Dry {
     Retired,
 }
 
-/// Where a connection's granted messages go.
-#[derive(Debug)]
-pub(super) struct Inlet {
-    pub(super) reply: UnboundedSender<Vec<Ready>>,
-    /// How many replies there will have been.
-    pub(super) n_asked: AtomicUsize,
-}
-
-/// Supply a connection with up to `most` messages whose granted intents go to `inlet`; when there is none for as long as `idle`
-/// says, that is all.
+/// Supply a connection with up to `most` messages, over its inlet; when there is none for as long as `idle` says, that is all.
 ///
 /// May be dropped at any moment: what was drawn and not asked for stays in its batch.
 pub(super) async fn supply(
     crew: &Crew,
     (lane, connection): (&Lane, u64),
-    window: &Arc<Semaphore>,
-    inlet: &Inlet,
+    inlet: &Arc<Inlet>,
     most: u32,
     idle: impl Fn() -> Duration,
 ) -> Dry {
@@ -73,11 +58,11 @@ pub(super) async fn supply(
     while left > 0 && (left == most || opened_at.elapsed() < crew.settings.max_connection_age) {
         let n_least = u32::try_from(n_together.min(left)).unwrap_or(1);
         // The semaphore is never closed.
-        let Ok(mut slots) = Arc::clone(window).acquire_many_owned(n_least).await else { return Dry::Closed };
-        while slots.num_permits() < left
-            && let Ok(slot) = Arc::clone(window).try_acquire_owned()
+        let Ok(mut places) = Arc::clone(&inlet.ahead).acquire_many_owned(n_least).await else { return Dry::Closed };
+        while places.num_permits() < left
+            && let Ok(place) = Arc::clone(&inlet.ahead).try_acquire_owned()
         {
-            slots.merge(slot);
+            places.merge(place);
         }
         while !crew.gate.is_open(Moment::now()) {
             if crew.is_ending() || lane.is_closed() {
@@ -85,7 +70,7 @@ pub(super) async fn supply(
             }
             sleep(CLOSED).await;
         }
-        match timeout(idle(), lane.draw(connection, slots.num_permits(), &mut drawn)).await {
+        match timeout(idle(), lane.draw(connection, places.num_permits(), &mut drawn)).await {
             Ok(true) => {}
             Ok(false) => return Dry::Closed,
             Err(_) => return Dry::Idle,
@@ -96,27 +81,25 @@ pub(super) async fn supply(
         }
         let mut ready = Vec::with_capacity(drawn.len());
         for one in drawn.drain(..) {
-            // There are as many slots as were drawn at most.
-            let Some(slot) = slots.split(1) else { break };
-            ready.extend(prepare(crew, lane, one, slot));
+            // There are as many places as were drawn at most.
+            let Some(place) = places.split(1) else { break };
+            ready.extend(prepare(crew, lane, one, Place::ahead(place)));
         }
-        drop(slots);
+        drop(places);
         let Signed { ready, failed } = crew.signing.sign(ready).await;
-        for (Flight { work, _slot, .. }, text) in failed {
-            // The settler lives as long as the crew.
-            let _ = crew.settler.send(Entry::End { work, to: DeliveryState::Failed, reason: "signing", text, _slot });
+        for (Flight { work, place: _place, .. }, text) in failed {
+            crew.books.put(Entry::End { work, to: DeliveryState::Failed, reason: "signing", text, _place });
         }
         if !ready.is_empty() {
-            inlet.n_asked.fetch_add(1, Ordering::AcqRel);
-            // The committers live as long as the crew.
-            let _ = crew.intents.send(Request { ready, reply: inlet.reply.clone() });
+            inlet.n_asked.fetch_add(ready.len(), Ordering::AcqRel);
+            crew.books.ask(ready, inlet);
         }
     }
     Dry::Retired
 }
 
 /// Make one message ready, or end its delivery.
-fn prepare(crew: &Crew, lane: &Lane, drawn: Drawn, slot: OwnedSemaphorePermit) -> Option<Ready> {
+fn prepare(crew: &Crew, lane: &Lane, drawn: Drawn, place: Place) -> Option<Ready> {
     let Drawn { work, permits, seat } = drawn;
     let (to, reason, text) = match look(crew, &work) {
         Look::Stays => return None,
@@ -129,24 +112,15 @@ fn prepare(crew: &Crew, lane: &Lane, drawn: Drawn, slot: OwnedSemaphorePermit) -
             let date = work.claimed.first_attempt_at.unwrap_or(begun_at);
             match work.claim.campaign.composer.compose(&work.claimed, date) {
                 Ok((envelope, message)) => {
-                    let flight = Flight {
-                        work,
-                        relay: lane.way.relay,
-                        begun_at,
-                        permits,
-                        written_at: None,
-                        _seat: seat,
-                        _slot: slot,
-                        _aloft: crew.in_flight.enter(),
-                    };
+                    let flight =
+                        Flight { work, relay: lane.way.relay, begun_at, permits, written_at: None, _seat: seat, place };
                     return Some(Ready { flight, envelope, message });
                 }
                 Err(failure) => (DeliveryState::Failed, failure.reason, failure.text),
             }
         }
     };
-    // The settler lives as long as the crew.
-    let _ = crew.settler.send(Entry::End { work, to, reason, text, _slot: slot });
+    crew.books.put(Entry::End { work, to, reason, text, _place: place });
     None
 }
 

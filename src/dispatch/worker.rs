@@ -9,8 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::Semaphore;
-
 use super::{
     chance::chance,
     crew::{Crew, Stage},
@@ -39,7 +37,6 @@ enum End {
 
 /// Run a connection of this lane until there is nothing more to do for it. The caller has counted it as being opened.
 pub(super) async fn run(crew: Arc<Crew>, lane: Arc<Lane>) {
-    let window = Arc::new(Semaphore::new(crew.settings.doubt_window));
     let (mut runway, connection) = (Runway::new(Arc::clone(&crew)), lane.number());
     let mut opening = Counted::taken(&lane.counts.n_opening);
     loop {
@@ -60,10 +57,10 @@ pub(super) async fn run(crew: Arc<Crew>, lane: Arc<Lane>) {
                 return runway.clear("the relay could not be reached again").await;
             }
             Err(Closed::Domain(refusal)) => {
-                return turn_away(&crew, (&lane, connection), &window, &mut runway, &refusal).await;
+                return turn_away(&crew, (&lane, connection), &mut runway, &refusal).await;
             }
         };
-        match fly(&crew, (&lane, connection), &window, &mut session, &mut runway).await {
+        match fly(&crew, (&lane, connection), &mut session, &mut runway).await {
             End::Done => return session.quit().await,
             End::Retired => session.quit().await,
             End::Broken { reason, n_answers: 0 } => {
@@ -102,20 +99,14 @@ async fn open(crew: &Crew, lane: &Lane) -> Result<Session, Closed> {
 }
 
 /// Let everything that waits for a domain which can't be reached fare as its refusal says.
-async fn turn_away(
-    crew: &Crew,
-    (lane, connection): (&Lane, u64),
-    window: &Arc<Semaphore>,
-    runway: &mut Runway,
-    refusal: &Attempted,
-) {
+async fn turn_away(crew: &Crew, (lane, connection): (&Lane, u64), runway: &mut Runway, refusal: &Attempted) {
     let inlet = runway.inlet();
     let fare = |flight: &Flight| {
         let mut attempted = refusal.clone();
         lane.way.destinations.note(&flight.work.destination, &mut attempted, chance());
         attempted
     };
-    let mut supplying = pin!(supply(crew, (lane, connection), window, &inlet, u32::MAX, || Duration::ZERO));
+    let mut supplying = pin!(supply(crew, (lane, connection), &inlet, u32::MAX, || Duration::ZERO));
     loop {
         runway.turn_away(fare);
         tokio::select! {
@@ -132,18 +123,12 @@ async fn turn_away(
 }
 
 /// Submit over this session until it ends or the supply does.
-async fn fly(
-    crew: &Crew,
-    (lane, connection): (&Lane, u64),
-    window: &Arc<Semaphore>,
-    session: &mut Session,
-    runway: &mut Runway,
-) -> End {
+async fn fly(crew: &Crew, (lane, connection): (&Lane, u64), session: &mut Session, runway: &mut Runway) -> End {
     let tls: Option<Arc<str>> = session.tls().map(|tls| format!("{} {}", tls.version, tls.cipher).into());
     let most = lane.messages_per_connection.min(crew.settings.max_messages_per_connection);
     let inlet = runway.inlet();
     let idle = || lane.idle(crew.settings.idle);
-    let mut supplying = pin!(supply(crew, (lane, connection), window, &inlet, most, idle));
+    let mut supplying = pin!(supply(crew, (lane, connection), &inlet, most, idle));
     let mut dry = None;
     runway.is_dry = false;
     let (mut n_answers, mut last_failure) = (0, None);

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::{
     Connection, StoreError,
@@ -72,10 +73,7 @@ async fn begin(
     intents: &[&Intent],
     now: DateTime<Utc>,
 ) -> Result<Vec<DeliveryId>, StoreError> {
-    let mut batches: Vec<_> = intents.iter().map(|intent| (intent.batch.0, intent.epoch)).collect();
-    batches.sort_unstable();
-    batches.dedup();
-    let (batch_ids, epochs): (Vec<_>, Vec<_>) = batches.into_iter().unzip();
+    let (batch_ids, epochs) = batches(intents);
     // `is not distinct from` keeps the index of batches out of it: a plan made while the ledger was empty would take that one
     // for the key. Batches are locked in key order, counters too; a lease that has run out is not held, whatever this node believes.
     let begun = sqlx::query_scalar!(
@@ -122,6 +120,14 @@ async fn begin(
     .fetch_all(connection)
     .await?;
     Ok(begun.into_iter().map(DeliveryId).collect())
+}
+
+/// The batches of these intents, each once, and the epochs of their claims.
+pub(super) fn batches(intents: &[&Intent]) -> (Vec<Uuid>, Vec<i64>) {
+    let mut batches: Vec<_> = intents.iter().map(|intent| (intent.batch.0, intent.epoch)).collect();
+    batches.sort_unstable();
+    batches.dedup();
+    batches.into_iter().unzip()
 }
 
 /// Take back intents of which nobody knows whether they were committed (the connection to Postgres died meanwhile), and

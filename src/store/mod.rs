@@ -4,7 +4,6 @@
 //! workspace's rows names its `workspace_id`, and `for update skip locked` has it as an equality filter, which keeps
 //! the road to Citus open. Not here: HTTP, SMTP, any rule (`domain`).
 
-pub mod acceptances;
 pub mod api_keys;
 pub mod backlogs;
 pub mod batches;
@@ -38,6 +37,7 @@ pub mod report_views;
 pub mod reports;
 pub mod rescues;
 pub mod retries;
+pub mod rounds;
 pub mod routes;
 pub mod sender_domains;
 pub mod settles;

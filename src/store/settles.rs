@@ -2,7 +2,7 @@
 //!
 //! A settle compares the attempt and not the lease: what is known is never thrown away, so a late outcome is still
 //! written while the delivery names that attempt and is `sending` or `unknown`. Where a report came first (`bounced`),
-//! the settle only completes the attempt. Not here: the short way of those that were accepted (`acceptances`), how a reply
+//! the settle only completes the attempt. Not here: the short way of those that were accepted (`rounds`), how a reply
 //! becomes an outcome (`relay`), when to retry (`domain`).
 
 use std::collections::{HashMap, HashSet};
@@ -264,7 +264,7 @@ async fn write_attempts(
     settles: &[&Settle],
 ) -> Result<(), StoreError> {
     // The rescue may have written the attempt as unknown already: what is known replaces that. What stands in the delivery's
-    // row was written by `acceptances`, and only the answer to that was lost.
+    // row was written by `rounds`, and only the answer to that was lost.
     sqlx::query!(
         "insert into attempts as a (workspace_id, delivery_id, n, relay_id, node_id, outcome, phase, code, enhanced,
                                     text, tls, started_at, duration_ms)

@@ -2,7 +2,7 @@
 //!
 //! They are written in the transaction that changes the deliveries, in key order (so that transactions can't deadlock on
 //! them), and one row a writer (so that nodes, and the committers of one, don't queue up behind each other). The engine's
-//! commonest moves are counted by the statements that make them (`intents`, `settles`). Not here: opens and clicks
+//! commonest moves are counted by the statements that make them (`rounds`, `intents`). Not here: opens and clicks
 //! (`touches`).
 
 use std::collections::BTreeMap;

@@ -14,11 +14,9 @@ pub struct Dispatch {
     pub lease_seconds: u64,
     /// Messages of a connection between intent and committed outcome.
     pub doubt_window: usize,
-    /// Intents are collected so long, in milliseconds.
-    pub intent_milliseconds: u64,
-    /// Outcomes are collected so long, in milliseconds.
-    pub settle_milliseconds: u64,
-    /// Connections for intents, and as many for outcomes.
+    /// Intents and outcomes are collected so long, in milliseconds.
+    pub commit_milliseconds: u64,
+    /// Connections that commit them.
     pub n_committers: usize,
     /// Connections to all relays together.
     pub max_connections: usize,
