@@ -41,6 +41,7 @@ mod compose;
 mod crew;
 mod desk;
 mod destinations;
+mod echo;
 mod excuse;
 mod expansion;
 mod fleet;

@@ -11,6 +11,7 @@ use tokio::time::{Duration, Instant, sleep, timeout};
 use super::{
     claim::Work,
     crew::Crew,
+    echo,
     flight::{Flight, Ready},
     gate::Leave,
     index::Block,
@@ -22,7 +23,7 @@ use super::{
     queue::Drawn,
     signing::Signed,
 };
-use crate::{domain::delivery::DeliveryState, store::batches::Blocked};
+use crate::{domain::delivery::DeliveryState, relay::Door, store::batches::Blocked};
 
 /// How often a closed gate is looked at.
 const CLOSED: Duration = Duration::from_millis(50);
@@ -86,7 +87,8 @@ pub(super) async fn supply(
             ready.extend(prepare(crew, lane, one, Place::ahead(place)));
         }
         drop(places);
-        let Signed { ready, failed } = crew.signing.sign(ready).await;
+        let Signed { mut ready, failed } = crew.signing.sign(ready).await;
+        ready.iter_mut().for_each(|one| have_echoed(lane, one));
         for (Flight { work, place: _place, .. }, text) in failed {
             crew.books.put(Entry::End { work, to: DeliveryState::Failed, reason: "signing", text, _place });
         }
@@ -96,6 +98,15 @@ pub(super) async fn supply(
         }
     }
     Dry::Retired
+}
+
+/// Add what the relay's service hands back in its events. Not signed: the service takes it out again.
+fn have_echoed(lane: &Lane, one: &mut Ready) {
+    if let Door::Server(settings) = &lane.door
+        && let Some(field) = echo::field(&settings.host, &one.envelope.return_path)
+    {
+        one.message = one.message.with_field(&field);
+    }
 }
 
 /// Make one message ready, or end its delivery.
