@@ -4,7 +4,7 @@
 
 use std::{fmt, io, time::Duration};
 
-use crate::network::{ResolveError, TlsError};
+use crate::network::{ResolveError, TlsError, describe_io};
 
 /// Longest text of a server that is kept.
 const TEXT_MAX_CHARS: usize = 300;
@@ -159,18 +159,6 @@ pub(super) fn clip(text: &str) -> String {
 
 fn last_word(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(": {text}") }
-}
-
-fn describe_io(kind: io::ErrorKind) -> String {
-    match kind {
-        io::ErrorKind::ConnectionRefused => "nothing listens there (connection refused)".into(),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
-            "it was cut off".into()
-        }
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "the host can't be reached".into(),
-        io::ErrorKind::TimedOut => "the network gave up (timed out)".into(),
-        kind => kind.to_string(),
-    }
 }
 
 #[cfg(test)]

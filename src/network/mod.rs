@@ -4,8 +4,8 @@
 //! those are what the caller connects to, so a name that answers differently the next time gains nothing.
 //!
 //! [`Dns`] asks for TXT, MX and address records, and says where a domain's mail goes ([`MailServers`]). [`shake_hands`] is the
-//! TLS handshake of a client, for whatever was connected; [`shake_hands_with_anybody`] the one that hides and doesn't verify.
-//! [`HttpsClient`] fetches the little that is fetched over HTTPS.
+//! TLS handshake of a client, for whatever was connected; [`shake_hands_with_anybody`] the one that hides and doesn't verify;
+//! [`describe_io`] says in words what went wrong below it. [`HttpsClient`] fetches the little that is fetched over HTTPS.
 //!
 //! Not here: connecting (`smtp`, `mailbox`), the setting itself (`config`, `network.allow`).
 //!
@@ -18,6 +18,7 @@ mod mail_servers;
 mod policy;
 mod resolve;
 mod tls;
+mod trouble;
 
 pub use cidr::{Cidr, CidrError};
 pub use dns::{Dns, DnsError};
@@ -26,3 +27,4 @@ pub use mail_servers::MailServers;
 pub use policy::NetworkPolicy;
 pub use resolve::{ResolveError, resolve};
 pub use tls::{TlsError, TlsInfo, public_key_in_pem, shake_hands, shake_hands_with_anybody};
+pub use trouble::describe_io;

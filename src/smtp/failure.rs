@@ -8,7 +8,7 @@ use super::{
     phase::Phase,
     reply::{ProtocolFault, Reply},
 };
-use crate::network::TlsError;
+use crate::network::{TlsError, describe_io};
 
 /// Why a session can't be used any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,19 +47,6 @@ impl From<io::Error> for Cause {
             io::ErrorKind::UnexpectedEof => Self::Closed,
             kind => Self::Io(kind),
         }
-    }
-}
-
-fn describe_io(kind: io::ErrorKind) -> String {
-    match kind {
-        io::ErrorKind::ConnectionRefused => "nothing listens there (connection refused)".into(),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
-            "it was cut off".into()
-        }
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "the host can't be reached".into(),
-        io::ErrorKind::TimedOut => "the network gave up (timed out)".into(),
-        io::ErrorKind::InvalidData => "what arrived is not valid TLS".into(),
-        kind => kind.to_string(),
     }
 }
 

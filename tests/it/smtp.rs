@@ -13,7 +13,9 @@ mod wire;
 
 use std::{collections::VecDeque, time::Duration};
 
-use postrider::smtp::{Envelope, Outcome, Pipeline, PreparedMessage, Session, Settings, Submission, Timeouts, TlsMode};
+use postrider::smtp::{
+    Envelope, Outcome, Pipeline, PreparedMessage, Session, Settings, Source, Submission, Timeouts, TlsMode,
+};
 
 use crate::support::smtp_peer::{Script, SmtpPeer};
 
@@ -54,6 +56,21 @@ async fn submit_all(session: &mut Session, recipients: &[&str]) -> Vec<(String, 
         outcomes.push(outcome);
     }
     outcomes
+}
+
+/// A source that takes its word for `stale@x.test` back between envelope and bytes.
+struct Withdrawing(VecDeque<Submission<String>>);
+
+impl Source for Withdrawing {
+    type Ticket = String;
+
+    fn take(&mut self) -> Option<Submission<String>> {
+        self.0.pop_front()
+    }
+
+    fn confirm(&mut self, ticket: &String) -> bool {
+        ticket != "stale@x.test"
+    }
 }
 
 /// The script with PIPELINING and without, both with DATA: whatever holds, holds in both.

@@ -1,7 +1,5 @@
 //! The reader stopped anywhere: nothing is lost, nothing counts twice.
 
-use std::{pin::pin, task::Poll};
-
 use chrono::Utc;
 use postrider::{
     domain::{
@@ -14,20 +12,6 @@ use postrider::{
 
 use super::scene::{Scene, arf, hard};
 use crate::support::imap_peer::ImapPeer;
-
-/// Runs a future until it has been polled so often, and drops it there; its output if it came to that before.
-async fn polled<F: Future>(future: F, n_polls: usize) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut n_left = n_polls;
-    std::future::poll_fn(|context| {
-        if n_left == 0 {
-            return Poll::Ready(None);
-        }
-        n_left -= 1;
-        future.as_mut().poll(context).map(Some)
-    })
-    .await
-}
 
 async fn assert_each_counted_once(scene: &Scene, peer: &ImapPeer, n_bounced: i64) {
     assert_eq!(scene.campaign.checked_states().await, [(State::Bounced, n_bounced)]);
@@ -50,16 +34,7 @@ async fn a_reader_that_is_killed_at_any_point_counts_each_report_once() {
     for address in &addresses {
         peer.deliver("INBOX", hard(&scene.return_path(address).await, address));
     }
-    // Every life of the reader is a little longer than the one before, so that one of them ends at each await.
-    let mut n_deaths = 0;
-    for n_polls in 1.. {
-        let mut reader = scene.reader().await;
-        let life = async { while reader.step(Utc::now()).await.unwrap() != Step::Idle {} };
-        if polled(life, n_polls).await.is_some() {
-            break;
-        }
-        n_deaths += 1;
-    }
+    let n_deaths = scene.drain_in_short_lives().await;
     assert!(n_deaths > 10, "it died only {n_deaths} times");
     assert_each_counted_once(&scene, &peer, 4).await;
 }

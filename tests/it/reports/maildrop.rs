@@ -1,7 +1,5 @@
 //! The reader on a POP3 maildrop: the same promises as on folders, though messages have no numbers that last.
 
-use std::{pin::pin, task::Poll};
-
 use chrono::{TimeDelta, Utc};
 use postrider::{domain::delivery::DeliveryState as State, reports::Step};
 
@@ -84,33 +82,11 @@ async fn a_server_that_forgets_its_messages_for_a_moment_makes_none_count_twice(
     assert_eq!(peer.n_asked("RETR"), 1);
 }
 
-/// Runs a future until it has been polled so often, and drops it there; its output if it came to that before.
-async fn polled<F: Future>(future: F, n_polls: usize) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut n_left = n_polls;
-    std::future::poll_fn(|context| {
-        if n_left == 0 {
-            return Poll::Ready(None);
-        }
-        n_left -= 1;
-        future.as_mut().poll(context).map(Some)
-    })
-    .await
-}
-
 #[tokio::test]
 async fn a_reader_that_is_killed_at_any_point_counts_each_report_once() {
     let (peer, scene) = with_bounces(&["a@x.test", "b@x.test", "c@x.test"], "delete", 0).await;
     let scene = scene.with(|context| context.settings.max_tries = 1000);
-    let mut n_deaths = 0;
-    for n_polls in 1.. {
-        let mut reader = scene.reader().await;
-        let life = async { while reader.step(Utc::now()).await.unwrap() != Step::Idle {} };
-        if polled(life, n_polls).await.is_some() {
-            break;
-        }
-        n_deaths += 1;
-    }
+    let n_deaths = scene.drain_in_short_lives().await;
     assert!(n_deaths > 10, "it died only {n_deaths} times");
     assert_each_counted_once(&scene, 3).await;
     assert!(peer.messages().is_empty());

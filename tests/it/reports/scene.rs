@@ -1,6 +1,6 @@
 //! A campaign whose deliveries were accepted, a mailbox that its reports arrive in, and a reader.
 
-use std::sync::Arc;
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
 
 use chrono::{DateTime, Utc};
 use postrider::{
@@ -232,6 +232,20 @@ impl Scene {
         sqlx::query_scalar(sql).fetch_one(self.pool()).await.unwrap()
     }
 
+    /// Reads all there is while every life of the reader is a little longer than the one before, so that one of them ends at each
+    /// await. How many there were.
+    pub async fn drain_in_short_lives(&self) -> usize {
+        let mut n_deaths = 0;
+        loop {
+            let mut reader = self.reader().await;
+            let life = async { while reader.step(Utc::now()).await.unwrap() != Step::Idle {} };
+            if is_done_within(life, n_deaths + 1).await {
+                return n_deaths;
+            }
+            n_deaths += 1;
+        }
+    }
+
     /// Health and last error of the mailbox.
     pub async fn health(&self) -> (String, Option<String>) {
         sqlx::query_as("select health, last_error from mailboxes").fetch_one(self.pool()).await.unwrap()
@@ -245,6 +259,20 @@ impl Scene {
             assert_eq!(self.count(table).await, 0, "{table}");
         }
     }
+}
+
+/// Runs a future until it has been polled so often, and drops it there.
+async fn is_done_within(future: impl Future<Output = ()>, n_polls: usize) -> bool {
+    let mut future = pin!(future);
+    let mut n_left = n_polls;
+    poll_fn(|context| {
+        if n_left == 0 {
+            return Poll::Ready(false);
+        }
+        n_left -= 1;
+        future.as_mut().poll(context).map(|()| true)
+    })
+    .await
 }
 
 /// A DSN of Postfix's shape.

@@ -1,12 +1,8 @@
 //! BDAT, where CHUNKING is offered: what stands on the wire, and what is different from DATA.
 
-use std::collections::VecDeque;
+use postrider::smtp::{Cause, Chunking, Outcome, Phase, Pipeline, PreparedMessage, ProtocolFault, Session, Settings};
 
-use postrider::smtp::{
-    Cause, Chunking, Outcome, Phase, Pipeline, PreparedMessage, ProtocolFault, Session, Settings, Source, Submission,
-};
-
-use super::{both_ways_in_chunks, connect, envelope, message, settings, submission, submit_all};
+use super::{Withdrawing, both_ways_in_chunks, connect, envelope, message, settings, submission, submit_all};
 use crate::support::smtp_peer::{Action, Script, SmtpPeer, Step};
 
 fn is_accepted(outcome: &Outcome) -> bool {
@@ -96,21 +92,6 @@ async fn chunks_are_not_used_where_a_setting_forbids_them() {
     let mut session = Session::connect(&settings).await.unwrap();
     assert!(is_accepted(&session.transact(&envelope("a@x.test"), &message("hi")).await));
     assert_eq!((peer.facts().n_commands("BDAT"), peer.facts().n_commands("DATA")), (0, 1));
-}
-
-/// A source that takes its word back between envelope and bytes.
-struct Withdrawing(VecDeque<Submission<String>>);
-
-impl Source for Withdrawing {
-    type Ticket = String;
-
-    fn take(&mut self) -> Option<Submission<String>> {
-        self.0.pop_front()
-    }
-
-    fn confirm(&mut self, ticket: &String) -> bool {
-        ticket != "stale@x.test"
-    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::{
 use postrider::smtp::{Cause, Outcome, Phase, Pipeline, Source, Submission};
 use tokio::sync::Notify;
 
-use super::{connect, submission, submit_all};
+use super::{Withdrawing, connect, submission, submit_all};
 use crate::support::smtp_peer::{Action, Gate, Moment, Script, SmtpPeer, Step};
 
 fn is_accepted(outcome: &Option<(String, Outcome)>) -> bool {
@@ -109,21 +109,6 @@ async fn without_pipelining_a_message_is_taken_only_when_the_last_one_is_answere
     assert!(is_accepted(&first));
     assert_eq!(n_taken, 1);
     assert!(pipeline.is_idle());
-}
-
-/// A source that takes its word back between envelope and bytes.
-struct Withdrawing(VecDeque<Submission<String>>);
-
-impl Source for Withdrawing {
-    type Ticket = String;
-
-    fn take(&mut self) -> Option<Submission<String>> {
-        self.0.pop_front()
-    }
-
-    fn confirm(&mut self, ticket: &String) -> bool {
-        ticket != "stale@x.test"
-    }
 }
 
 #[tokio::test]

@@ -15,16 +15,13 @@ pub use folders::Folder;
 
 use std::{
     collections::{HashMap, HashSet},
-    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::{JoinHandle, JoinSet},
-};
+use tokio::sync::watch;
+
+use super::listener::Listener;
 
 /// Every user's password, and every user's access token.
 pub const PASSWORD: &str = "sec\"ret \\ 1";
@@ -95,16 +92,13 @@ struct Shared {
 
 /// A server. Dropping it closes everything.
 pub struct ImapPeer {
-    address: SocketAddr,
+    listener: Listener,
     shared: Arc<Shared>,
-    listener: JoinHandle<()>,
 }
 
 impl ImapPeer {
     /// Listens on a free port of 127.0.0.1, with an empty INBOX.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
         let folders = HashMap::from([("INBOX".to_owned(), Folder::new(1000))]);
         let shared = Arc::new(Shared {
             ways: Mutex::default(),
@@ -113,13 +107,22 @@ impl ImapPeer {
             tokens: Mutex::default(),
             changed: watch::Sender::default(),
         });
-        let listener = tokio::spawn(listen(listener, Arc::clone(&shared)));
-        Self { address, shared, listener }
+        let serving = Arc::clone(&shared);
+        let listener = Listener::start(move |stream| {
+            let shared = Arc::clone(&serving);
+            async move {
+                let is_down = shared.ways.lock().unwrap().is_down;
+                if !is_down {
+                    conversation::hold(stream, shared).await;
+                }
+            }
+        });
+        Self { listener: listener.await, shared }
     }
 
     /// Where it listens.
     pub fn port(&self) -> u16 {
-        self.address.port()
+        self.listener.addr().port()
     }
 
     /// Behave so from now on.
@@ -175,21 +178,5 @@ impl ImapPeer {
     /// How many commands so far began with this.
     pub fn n_asked(&self, start: &str) -> usize {
         self.asked().iter().filter(|command| command.starts_with(start)).count()
-    }
-}
-
-impl Drop for ImapPeer {
-    fn drop(&mut self) {
-        self.listener.abort();
-    }
-}
-
-async fn listen(listener: TcpListener, shared: Arc<Shared>) {
-    let mut conversations = JoinSet::new();
-    loop {
-        let (stream, _) = listener.accept().await.unwrap();
-        if !shared.ways.lock().unwrap().is_down {
-            conversations.spawn(conversation::hold(stream, Arc::clone(&shared)));
-        }
     }
 }

@@ -11,6 +11,7 @@ pub mod engine;
 mod gate;
 pub mod https_peer;
 pub mod imap_peer;
+mod listener;
 pub mod pop3_peer;
 pub mod postgres_line;
 pub mod process;

@@ -4,18 +4,16 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufStream},
-    net::{TcpListener, TcpStream},
-    task::{JoinHandle, JoinSet},
+    net::TcpStream,
 };
 
-use super::{imap_peer::PASSWORD, smtp_peer::acceptor};
+use super::{imap_peer::PASSWORD, listener::Listener, smtp_peer::acceptor};
 
 trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Transport for T {}
@@ -68,23 +66,21 @@ struct Shared {
 
 /// A server. Dropping it closes everything.
 pub struct Pop3Peer {
-    address: SocketAddr,
+    listener: Listener,
     shared: Arc<Shared>,
-    listener: JoinHandle<()>,
 }
 
 impl Pop3Peer {
     /// Listens on a free port of 127.0.0.1.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
-        let listener = tokio::spawn(listen(listener, Arc::clone(&shared)));
-        Self { address, shared, listener }
+        let serving = Arc::clone(&shared);
+        let listener = Listener::start(move |stream| hold(stream, Arc::clone(&serving))).await;
+        Self { listener, shared }
     }
 
     pub fn port(&self) -> u16 {
-        self.address.port()
+        self.listener.addr().port()
     }
 
     /// Behave so from now on.
@@ -120,20 +116,6 @@ impl Pop3Peer {
     /// How many commands so far began with this.
     pub fn n_asked(&self, start: &str) -> usize {
         self.asked().iter().filter(|command| command.starts_with(start)).count()
-    }
-}
-
-impl Drop for Pop3Peer {
-    fn drop(&mut self) {
-        self.listener.abort();
-    }
-}
-
-async fn listen(listener: TcpListener, shared: Arc<Shared>) {
-    let mut conversations = JoinSet::new();
-    loop {
-        let (stream, _) = listener.accept().await.unwrap();
-        conversations.spawn(hold(stream, Arc::clone(&shared)));
     }
 }
 

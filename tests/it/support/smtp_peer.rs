@@ -28,18 +28,15 @@ use std::{
     sync::Arc,
 };
 
-use tokio::{
-    net::TcpListener,
-    task::{JoinHandle, JoinSet},
-};
+use tokio::net::TcpStream;
 
 use self::{conversation::Conversation, link::Link, log::Log};
+use super::listener::Listener;
 
 /// A scripted server. Dropping it closes everything.
 pub struct SmtpPeer {
-    address: SocketAddr,
+    listener: Listener,
     log: Arc<Log>,
-    listener: JoinHandle<()>,
 }
 
 impl SmtpPeer {
@@ -50,22 +47,21 @@ impl SmtpPeer {
 
     /// Listens there: where another one has stopped, for example.
     pub async fn start_on(address: SocketAddr, script: Script) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let log = Arc::new(Log::default());
-        let listener = tokio::spawn(listen(listener, Arc::new(script), log.clone()));
-        Self { address, log, listener }
+        let (script, log) = (Arc::new(script), Arc::new(Log::default()));
+        let noting = log.clone();
+        let listener =
+            Listener::start_on(address, move |stream| converse(stream, script.clone(), noting.clone())).await;
+        Self { listener, log }
     }
 
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
-        self.address
+        self.listener.addr()
     }
 
     /// Stops listening and cuts every connection; gives what it saw.
     pub async fn stop(mut self) -> Facts {
-        self.listener.abort();
-        let _ = (&mut self.listener).await;
+        self.listener.stop().await;
         self.facts()
     }
 
@@ -100,7 +96,6 @@ impl SmtpPeer {
 
 impl Drop for SmtpPeer {
     fn drop(&mut self) {
-        self.listener.abort();
         let violations = self.log.facts().violations.clone();
         if !std::thread::panicking() {
             assert!(violations.is_empty(), "the client misbehaved: {violations:#?}");
@@ -108,22 +103,17 @@ impl Drop for SmtpPeer {
     }
 }
 
-async fn listen(listener: TcpListener, script: Arc<Script>, log: Arc<Log>) {
-    // The set is dropped with this task, and every conversation with it.
-    let mut conversations = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        while conversations.try_join_next().is_some() {}
-        let connection = log.note(|facts| {
-            facts.n_connections += 1;
-            facts.n_open += 1;
-            facts.n_connections
-        });
-        let conversation = Conversation::new(Link::new(stream), script.clone(), log.clone(), connection);
-        let open = Open(log.clone());
-        conversations.spawn(async move {
-            conversation.hold().await;
-            drop(open);
-        });
+/// Counted as open from the moment at which it is accepted.
+fn converse(stream: TcpStream, script: Arc<Script>, log: Arc<Log>) -> impl Future<Output = ()> + Send {
+    let connection = log.note(|facts| {
+        facts.n_connections += 1;
+        facts.n_open += 1;
+        facts.n_connections
+    });
+    let open = Open(log.clone());
+    async move {
+        let _open = open;
+        Conversation::new(Link::new(stream), script, log, connection).hold().await;
     }
 }
 
