@@ -65,6 +65,8 @@ impl Rate {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
 
     #[test]
@@ -94,6 +96,49 @@ mod tests {
                 let whole = 1.0 / rate.interval().as_secs_f64();
                 assert!(per_second <= whole * 1.15 && per_second > whole * 0.99, "{per_second} of {whole}");
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_rate_lets_through_what_it_says_and_its_burst(
+            messages in 1..5_000_000_u32, per_seconds in 1..=86_400_u32, seconds in 0..200_000_u64
+        ) {
+            let rate = Rate::new(messages, per_seconds).unwrap();
+            let said = u128::from(messages) * u128::from(seconds) / u128::from(per_seconds);
+            let burst = u128::from(messages / per_seconds).max(1);
+            let within = u128::from(rate.within(Duration::from_secs(seconds)));
+            prop_assert!(within >= said + burst.min(1) - 1, "{within} is less than {said}");
+            // An interval has whole nanoseconds: the faster the rate, the more that is off.
+            let slack = said * u128::from(messages) / u128::from(per_seconds) / 1_000_000_000 + 1;
+            prop_assert!(within <= said + burst + slack, "{within} is more than {said} and {burst}");
+        }
+
+        #[test]
+        fn a_longer_time_and_a_larger_slice_never_let_less_through(
+            messages in 1..1_000_000_u32, per_seconds in 1..=86_400_u32, parts in 1..=WHOLE, more in 1..=WHOLE,
+            seconds in 0..100_000_u64, longer in 0..100_000_u64
+        ) {
+            let rate = Rate::new(messages, per_seconds).unwrap();
+            let span = Duration::from_secs(seconds);
+            let slice = rate.slice(parts.min(more));
+            prop_assert!(slice.within(span) <= slice.within(Duration::from_secs(seconds + longer)));
+            prop_assert!(slice.within(span) <= rate.slice(parts.max(more)).within(span));
+            prop_assert!(rate.slice(parts).within(span) <= rate.within(span));
+        }
+
+        #[test]
+        fn slices_together_let_no_more_through_than_the_whole_but_for_a_message_each(
+            messages in 1..100_000_u32, per_seconds in 1..=86_400_u32, cuts in vec(1..WHOLE, 0..7), seconds in 0..100_000_u64
+        ) {
+            let rate = Rate::new(messages, per_seconds).unwrap();
+            let mut ends = [vec![0], cuts, vec![WHOLE]].concat();
+            ends.sort_unstable();
+            ends.dedup();
+            let span = Duration::from_secs(seconds);
+            let slices = ends.windows(2).map(|ends| rate.slice(ends[1] - ends[0]).within(span));
+            let (n, together) = (ends.len() as u64 - 1, slices.sum::<u64>());
+            prop_assert!(together <= rate.within(span) + n, "{together} of {}", rate.within(span));
         }
     }
 

@@ -1,5 +1,7 @@
 //! The ledger, held to its promises directly on Postgres: no recipient is lost or counted twice, whoever writes late.
 
+mod properties;
+
 use chrono::{TimeDelta, Utc};
 use postrider::{
     domain::{
