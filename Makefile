@@ -53,6 +53,10 @@ contract: ## Try the API against openapi.yaml with schemathesis (fixed seed, at 
 bench: ## Measure speed against other programs, in ratios (ROW=throughput for one row; ARGS=… goes to it)
 	@scripts/bench $(ROW) $(ARGS)
 
+.PHONY: soak
+soak: ## Kill, stop and cut off a sending service again and again, and count at the relay (MINUTES=10)
+	@scripts/soak $(MINUTES)
+
 .PHONY: corpus
 corpus: ## Fetch flufl.bounce's sample bounces and measure how well reports are read (CORPUS_DETAILS=1 lists what is wrong)
 	@scripts/corpus

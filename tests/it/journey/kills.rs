@@ -7,14 +7,17 @@ use std::sync::{
 
 use chrono::{DateTime, Utc};
 
-use super::shop::{Copies, Shop};
+use super::{
+    shop::{Copies, Shop},
+    soak::n_rounds,
+};
 use crate::support::{
+    Process,
     engine::until,
     service::Installation,
     smtp_peer::{Action, Gate, Script, SmtpPeer, Step},
 };
 
-const N: usize = 1500;
 const N_CONNECTIONS: usize = 4;
 const DOUBT_WINDOW: usize = 4;
 /// In doubt with a connection that waits: it draws half a window at a time, so less than that may be free.
@@ -74,13 +77,14 @@ async fn kill_again_and_again(installation: &Installation) {
     let brake = Brake::new();
     let peer = SmtpPeer::start(brake.script()).await;
     let mut process = installation.serve().await;
-    let shop = Shop::with_recipients(installation, peer.addr(), N, N_CONNECTIONS as u32).await;
+    let n = 500 * n_rounds();
+    let shop = Shop::with_recipients(installation, peer.addr(), n, N_CONNECTIONS as u32).await;
     let campaign = shop.start().await;
 
     let (mut n_kills, mut n_in_doubt) = (0, Vec::new());
     // In full flow …
-    for n in [200, 400] {
-        peer.wait_for(n).await;
+    for round in 1..=n_rounds() {
+        peer.wait_for(200 * round).await;
         process.kill().await;
         n_kills += 1;
         process = installation.serve().await;
@@ -98,17 +102,16 @@ async fn kill_again_and_again(installation: &Installation) {
     }
 
     shop.until_sent(&campaign).await;
-    let states = shop.checked_states(&campaign).await;
-    process.stop().await;
     let copies = Copies::at(&peer);
+    let n_unknown = shop.account_for(&campaign, &copies, n).await;
+    process.stop().await;
     let n_extra = copies.n_extra();
-    println!("{n_kills} kills, {n_extra} extra copies, in doubt at the last: {n_in_doubt:?}, {states:?}");
+    println!("{n_kills} kills, {n_extra} extra copies, {n_unknown} unknown, in doubt at the last: {n_in_doubt:?}");
     assert!(n_in_doubt.iter().all(|n| *n <= N_CONNECTIONS * DOUBT_WINDOW), "{n_in_doubt:?} were in doubt");
-    // Nobody was in doubt twice, so everybody is accounted for as accepted, and everybody got it.
-    assert_eq!(states.get("accepted"), Some(&(N as i64)), "{states:?}");
-    assert_eq!(copies.recipients().len(), N);
     assert!(n_extra > 0, "the relay took what it was still given: this test would prove nothing");
     assert!(n_extra <= n_kills * N_CONNECTIONS * DOUBT_WINDOW, "{n_extra} extra copies");
+    // Only who was in doubt twice, at a kill and again when it was sent once more.
+    assert!(n_unknown <= n_extra, "{n_unknown} are unknown");
 }
 
 /// Waits until every connection waits for an answer, with as many messages in doubt as it draws.
@@ -134,12 +137,34 @@ async fn a_process_that_stood_still_past_its_lease_sends_nothing_more_of_it() {
     let brake = Brake::new();
     let peer = SmtpPeer::start(brake.script()).await;
     let installation = Installation::new(&settings()).await;
-    let first = installation.serve().await;
-    let shop = Shop::with_recipients(&installation, peer.addr(), 500, N_CONNECTIONS as u32).await;
+    let mut first = installation.serve().await;
+    let n = 500;
+    let shop = Shop::with_recipients(&installation, peer.addr(), n, N_CONNECTIONS as u32).await;
+    for round in 1..=n_rounds() {
+        let n_before = peer.accepted().len();
+        let campaign = stand_still(&installation, first, &brake, &peer, &shop).await;
+        first = installation.serve().await;
+        let copies = Copies::of(peer.accepted().split_off(n_before));
+        assert_eq!(shop.account_for(&campaign, &copies, n).await, 0);
+        let n_extra = copies.n_extra();
+        println!("round {round}: {n_extra} extra copies");
+        assert!((1..=N_CONNECTIONS * DOUBT_WINDOW).contains(&n_extra), "{n_extra} extra copies");
+    }
+    first.stop().await;
+}
+
+/// Starts a campaign, stops the process in the middle until another has finished it, wakes it, and ends both; the campaign.
+async fn stand_still(
+    installation: &Installation,
+    first: Process,
+    brake: &Brake,
+    peer: &SmtpPeer,
+    shop: &Shop,
+) -> String {
     let began_at = Utc::now();
     brake.pull_after(100);
     let campaign = shop.start().await;
-    until_all_wait(&brake, &peer, &shop, began_at).await;
+    until_all_wait(brake, peer, shop, began_at).await;
     // As by a suspended machine. What is answered meanwhile, nobody hears.
     first.signal("STOP");
     brake.let_go();
@@ -150,15 +175,8 @@ async fn a_process_that_stood_still_past_its_lease_sends_nothing_more_of_it() {
     first.signal("CONT");
     // Late outcomes complete what is known, and change no count.
     shop.until_sent(&campaign).await;
-    let said = first.stop().await;
+    first.stop().await;
     second.stop().await;
-    let third = installation.serve().await;
-    assert_eq!(shop.checked_states(&campaign).await, [("accepted".to_owned(), 500)].into(), "{said}");
-    third.stop().await;
     assert_eq!(peer.facts().n_commands("MAIL"), n_commands, "it went on without its lease");
-    let copies = Copies::at(&peer);
-    let n_extra = copies.n_extra();
-    println!("{n_extra} extra copies");
-    assert_eq!(copies.recipients().len(), 500);
-    assert!((1..=N_CONNECTIONS * DOUBT_WINDOW).contains(&n_extra), "{n_extra} extra copies");
+    campaign
 }

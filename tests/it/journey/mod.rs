@@ -9,3 +9,4 @@ mod obedience;
 mod outage;
 mod readers;
 mod shop;
+mod soak;

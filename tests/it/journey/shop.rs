@@ -159,6 +159,20 @@ impl Shop {
         told
     }
 
+    /// Holds a campaign to n recipients against what came to its relay: everybody got it or is listed as `unknown`, and whoever
+    /// is `accepted` got it. Answers how many are `unknown`.
+    pub async fn account_for(&self, campaign: &str, copies: &Copies, n: usize) -> usize {
+        let states = self.checked_states(campaign).await;
+        let (n_accepted, n_unknown) = (states.get("accepted").unwrap_or(&0), states.get("unknown").unwrap_or(&0));
+        assert_eq!(n_accepted + n_unknown, n as i64, "{states:?}");
+        let got = copies.recipients();
+        for delivery in self.deliveries(campaign).await {
+            let (address, state) = (delivery["address"].as_str().unwrap(), delivery["state"].as_str().unwrap());
+            assert!(state == "unknown" || got.contains(address), "{address} is {state}, and got nothing");
+        }
+        usize::try_from(*n_unknown).unwrap()
+    }
+
     /// The states by the rows of the database.
     pub async fn row_states(&self, campaign: &str) -> States {
         self.count("select state, count(*) from deliveries where campaign_id = $1 group by state", campaign).await
@@ -191,8 +205,13 @@ pub struct Copies(HashMap<String, Vec<Accepted>>);
 impl Copies {
     /// What this relay took.
     pub fn at(peer: &SmtpPeer) -> Self {
+        Self::of(peer.accepted())
+    }
+
+    /// These messages.
+    pub fn of(accepted: Vec<Accepted>) -> Self {
         let mut copies: HashMap<_, Vec<_>> = HashMap::new();
-        for message in peer.accepted() {
+        for message in accepted {
             copies.entry(message.recipient().to_owned()).or_default().push(message);
         }
         Self(copies)
