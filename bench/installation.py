@@ -79,6 +79,14 @@ class Installation:
                 time.sleep(0.05)
         sys.exit(f"Postrider did not become ready: see {self.state}/postrider.log")
 
+    def start_beside(self):
+        """Another node on the same Postgres, with the engine alone. The caller ends it."""
+        url = f"postgres://postrider@localhost/postgres?host={self.state}/postrider/run"
+        environment = {**os.environ, "POSTRIDER__DATABASE__URL": url}
+        with open(os.path.join(self.state, "postrider.log"), "ab") as log:
+            return subprocess.Popen([self.postrider, "serve", "--roles", "dispatch"], cwd=self.state, env=environment,
+                                    stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
     def stop(self):
         if self.process and self.process.poll() is None:
             self.process.terminate()
@@ -118,7 +126,8 @@ class Workspace:
         key = operator.call("POST", f"/v1/workspaces/{self.id}/keys", {"name": "bench", "scopes": scopes})["secret"]
         self.api = Api(installation.url, key)
         self.lists = {}
-        self.api.call("POST", "/v1/sender-domains", {"domain": "sender.test", "return_path_domain": "bounces.test"})
+        self.domain = self.api.call("POST", "/v1/sender-domains", {"domain": "sender.test",
+                                                                   "return_path_domain": "bounces.test"})["id"]
         self.html_bytes = n_bytes
 
     def list(self, n):
@@ -128,25 +137,31 @@ class Workspace:
             self.installation.psql(f"""
                 insert into domains (domain) select 'example' || n || '.test' from generate_series(0, 6) n
                 on conflict do nothing;
-                with made as (
-                    insert into recipients (workspace_id, id, address, address_key, domain, attributes, created_at,
-                                            updated_at)
-                    select w.id, uuid_v7(), a.address, a.address, 'example' || n % 7 || '.test',
-                           jsonb_build_object('first_name', 'Reader ' || n, 'n_orders', n % 50, 'city', 'Lyon'),
-                           now(), now()
-                    from (select id from workspaces order by id desc limit 1) w, generate_series(1, {n}) n,
-                         lateral (select 'reader' || n || 'of{n}@example' || n % 7 || '.test' as address) a
-                    returning workspace_id, id)
+                insert into recipients (workspace_id, id, address, address_key, domain, attributes, created_at, updated_at)
+                select w.id, uuid_v7(), a.address, a.address, 'example' || n % 7 || '.test',
+                       jsonb_build_object('first_name', 'Reader ' || n, 'n_orders', n % 50, 'city', 'Lyon'), now(), now()
+                from (select id from workspaces order by id desc limit 1) w, generate_series(1, {n}) n,
+                     lateral (select 'reader' || n || 'of{n}@example' || n % 7 || '.test' as address) a""")
+            # Or the foreign key's lookups would be planned for the few recipients that there were.
+            self.installation.psql("vacuum analyze recipients")
+            self.installation.psql(f"""
                 insert into subscriptions (workspace_id, list_id, recipient_id, state, created_at, updated_at)
-                select m.workspace_id, l.id, m.id, 'subscribed', now(), now()
-                from made m, (select id from lists order by id desc limit 1) l""")
+                select r.workspace_id, l.id, r.id, 'subscribed', now(), now()
+                from recipients r, (select id from lists order by id desc limit 1) l
+                where r.address like '%of{n}@%'""")
             # As after a night in use. Not the ledger: statistics of the one message sent so far would mislead the planner.
             self.installation.psql("vacuum analyze recipients, subscriptions, domains, lists")
         return self.lists[n]
 
-    def relay(self, port, n_connections):
-        """The one relay: this port with so many connections."""
-        wanted = {"port": port, "max_connections": n_connections}
+    def signing_key(self):
+        """Sign with an RSA key from now on. What stops that is a call of `api` that deletes the path answered."""
+        path = f"/v1/sender-domains/{self.domain}/dkim-keys"
+        return f"{path}/{self.api.call('POST', path, {'algorithm': 'rsa'})['id']}"
+
+    def relay(self, port, n_connections, per_second=None):
+        """The one relay: this port with so many connections, and so many messages a second."""
+        rate = per_second and {"messages": per_second, "per_seconds": 1}
+        wanted = {"port": port, "max_connections": n_connections, "rate": rate}
         known = self.api.call("GET", "/v1/relays")["items"]
         if known:
             self.api.call("PATCH", f"/v1/relays/{known[0]['id']}", wanted)

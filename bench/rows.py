@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from installation import Installation, Workspace
 from meter import forget_peak, status_bytes
-from peers import Delay, Sink, free_port, smtp_source
+from peers import Clock, Delay, Sink, free_port, signing_loop, smtp_source
 from reports import Catcher, Mailbox, dsn
 
 
@@ -116,6 +116,46 @@ def latency(bench):
     bench.workspace.relay(bench.port, bench.arguments.connections)
     return Row("latency", round(found["per_second"]), round(n_connections / (2 * seconds)), "messages/s, a round trip each",
                ">= 0.9", bench.conditions(messages=n, connections=n_connections, delay_each_way_milliseconds=10))
+
+
+def dkim(bench):
+    """A campaign signed with RSA-2048 against a loop that does nothing but sign, on all cores, in turn."""
+    n, ours, against = bench.arguments.messages, [], []
+    key = bench.workspace.signing_key()
+    for number in range(bench.arguments.rounds):
+        found = bench.send(n)
+        other = signing_loop(bench.arguments.signing_loop, 5)
+        say(f"  round {number + 1}: {found['per_second']:,.0f}/s against {other:,.0f}/s")
+        ours.append(found["per_second"])
+        against.append(other)
+    bench.workspace.api.call("DELETE", key)
+    return Row("dkim", round(statistics.median(ours)), round(statistics.median(against)), "messages/s, signatures/s", ">= 0.7",
+               bench.conditions(messages=n, dkim="rsa-2048", rounds=bench.arguments.rounds))
+
+
+def nodes(bench):
+    """Two nodes on one Postgres share the limit of a relay, for a minute: what came in it, against the limit."""
+    per_second, seconds = 500, 60
+    other = bench.service.start_beside()
+    try:
+        bench.workspace.relay(bench.port, bench.arguments.connections, per_second)
+        with Clock(bench.port) as clock:
+            # Some more, so that there is work to the end.
+            campaign = bench.workspace.start(per_second * (seconds + 10))
+            bench.workspace.wait(campaign, 300)
+    finally:
+        other.terminate()
+        other.wait()
+        bench.workspace.relay(bench.port, bench.arguments.connections)
+    first = min(clock.times)
+    n_came = sum(at < first + seconds for at in clock.times)
+    shares = bench.service.psql("""
+        select string_agg(n::text, ' ') from (
+            select count(*) as n from deliveries
+            where campaign_id = (select id from campaigns order by id desc limit 1) group by accepted_by_node) nodes""")
+    return Row("nodes", round(n_came / seconds, 1), float(per_second), "messages/s, the limit", "0.97 to 1.0",
+               bench.conditions(seconds=seconds, nodes=2),
+               {"busiest_second": round(clock.busiest(1) / per_second, 3), "messages_by_node": shares})
 
 
 def doubt(bench):
@@ -229,4 +269,4 @@ def until(what, began, is_so):
     return time.monotonic() - began
 
 
-ROWS = {row.__name__: row for row in (throughput, latency, doubt, api, memory, cpu, first_message, reports)}
+ROWS = {row.__name__: row for row in (throughput, latency, dkim, doubt, api, nodes, memory, cpu, first_message, reports)}

@@ -15,6 +15,7 @@ def main():
     parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{', '.join(ROWS)}; all if none is named")
     parser.add_argument("--postrider", required=True, help="the program")
+    parser.add_argument("--signing-loop", required=True, help="the program of the row dkim")
     parser.add_argument("--state", required=True, help="a folder for its state")
     parser.add_argument("--messages", type=int, default=50000, help="of a campaign, where the row doesn't say")
     parser.add_argument("--many", type=int, default=1000000, help="recipients of the largest campaign")

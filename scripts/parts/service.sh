@@ -11,19 +11,19 @@ use_debug() { postrider=${CARGO_TARGET_DIR:-$PWD/target}/debug/postrider; }
 
 build_release() {
     use_release
-    build --release
+    build --release --bin postrider
 }
 
 build_debug() {
     use_debug
-    build
+    build --bin postrider
 }
 
 build() {
     # shellcheck source-path=SCRIPTDIR source=cargo.sh
     . scripts/parts/cargo.sh
     echo "Building Postrider (some minutes the first time)"
-    env -u DATABASE_URL SQLX_OFFLINE=true cargo build --quiet --locked --bin postrider "$@" || {
+    env -u DATABASE_URL SQLX_OFFLINE=true cargo build --quiet --locked "$@" || {
         echo "The build failed: see the compiler's words above. Rust 1.95 or newer is needed: rustc --version" >&2
         return 1
     }
