@@ -188,12 +188,16 @@ impl Pages {
         self.outcomes.len() + self.next.len()
     }
 
-    /// What is written next. The places of what was accepted go to those that wait behind: both are one commit.
+    /// What is written next. The places of what was accepted go to those that wait behind: both are one commit, so no other
+    /// turn may have one without the other.
     fn turn(&mut self) -> Turn {
         let mut outcomes: Vec<_> = self.outcomes.drain(..self.outcomes.len().min(MOST)).collect();
+        let mut next: Vec<_> = self.next.drain(..self.next.len().min(MOST)).collect();
+        let later = std::mem::take(&mut self.next);
         let accepted = outcomes.iter_mut().filter(|entry| entry.is_accepted());
         let spare = self.seat(accepted.filter_map(Entry::hand_on).collect());
-        let next = self.next.drain(..self.next.len().min(MOST)).collect();
+        next.append(&mut self.next);
+        self.next = later;
         Turn { outcomes, next, spare }
     }
 

@@ -15,6 +15,7 @@ use super::{
     inlet::{Inlet, Reply},
     link::Link,
     outcomes::{Entry, Rows},
+    place::InDoubt,
 };
 use crate::{
     domain::{
@@ -64,32 +65,41 @@ impl Committer {
     async fn write(&mut self, workspace: WorkspaceId, turn: Turn) {
         let Turn { outcomes, next, spare } = turn;
         let mut rows = Rows::of(&outcomes, self.policy, Utc::now());
-        let (mut fresh, mut again): (Vec<_>, Vec<_>) =
+        let (fresh, mut again): (Vec<_>, Vec<_>) =
             next.into_iter().partition(|one| one.ready.flight.work.claimed.state == DeliveryState::Queued);
         let intents = intents_of(&fresh);
         let (lane, settled) = (self.lane, &rows.settled);
         let round = self.link.within(LIMIT, async |connection, node| {
             rounds::commit(connection, workspace, Writer { node, lane }, settled, &intents, Utc::now()).await
         });
+        // What comes back of the intents may hold the places of these outcomes: nobody gets it before they are written.
+        let mut returned = Returned { spare, ..Returned::default() };
         match round.await {
             Ok(left) => {
                 rows.settled.retain(|row| left.outcomes.contains(&row.delivery));
-                self.grant(fresh, &left.intents);
+                returned.grant(fresh, &left.intents);
             }
             Err(error) => {
                 tracing::debug!(%error, n = intents.len(), "intents could not be committed");
-                self.revoke(std::mem::take(&mut fresh));
+                returned.revoke(fresh);
                 // They would only wait for the outcomes here; they stay in their batches.
                 let all = again.iter().map(|one| one.ready.flight.work.claimed.delivery).collect();
-                self.grant(std::mem::take(&mut again), &all);
+                returned.grant(std::mem::take(&mut again), &all);
                 tokio::time::sleep(PAUSE).await;
             }
         }
         self.write_outcomes(workspace, rows).await;
-        self.books.free(outcomes, spare);
+        self.hand_back(outcomes, returned);
         if !again.is_empty() {
             self.begin_again(workspace, again).await;
         }
+    }
+
+    fn hand_back(&self, outcomes: Vec<Entry>, returned: Returned) {
+        for entry in returned.entries {
+            self.books.put(entry);
+        }
+        self.books.free(outcomes, returned.spare);
     }
 
     /// Intents to try what was tried before.
@@ -98,48 +108,19 @@ impl Committer {
         let commit = self.link.within(LIMIT, async |connection, node| {
             intents::commit(connection, workspace, Writer { node, lane }, &intents, Utc::now()).await
         });
+        let mut returned = Returned::default();
         match commit.await {
             Ok(granted) => {
                 let asked = intents.iter().map(|intent| intent.delivery);
-                self.grant(again, &asked.filter(|delivery| !granted.contains(delivery)).collect());
+                returned.grant(again, &asked.filter(|delivery| !granted.contains(delivery)).collect());
             }
             Err(error) => {
                 tracing::debug!(%error, n = intents.len(), "intents could not be committed");
-                self.revoke(again);
+                returned.revoke(again);
                 tokio::time::sleep(PAUSE).await;
             }
         }
-    }
-
-    /// Send the messages to their connections, but for the refused ones.
-    fn grant(&self, asked: Vec<Waiting>, refused: &HashSet<DeliveryId>) {
-        let mut spare = Vec::new();
-        for (inlet, mut granted) in by_inlet(asked) {
-            let n = granted.len();
-            let may_not_go = |ready: &mut Ready| refused.contains(&ready.flight.work.claimed.delivery);
-            spare.extend(granted.extract_if(.., may_not_go).filter_map(|mut ready| ready.flight.place.hand_on()));
-            if let Err(returned) = inlet.reply.send(Reply { granted, n }) {
-                // Its connection ended meanwhile.
-                for Ready { flight, .. } in returned.0.granted {
-                    let attempted = Attempted::not_submitted(Phase::Mail, "the connection ended before its turn");
-                    self.books.put(Entry::Attempt { flight, attempted, tls: None });
-                }
-            }
-        }
-        if !spare.is_empty() {
-            self.books.free(Vec::new(), spare);
-        }
-    }
-
-    /// Whether the commit of these arrived is not known: what did is taken back.
-    fn revoke(&self, asked: Vec<Waiting>) {
-        for (inlet, messages) in by_inlet(asked) {
-            let n = messages.len();
-            for Ready { flight, .. } in messages {
-                self.books.put(Entry::Revoke { flight });
-            }
-            let _ = inlet.reply.send(Reply { granted: Vec::new(), n });
-        }
+        self.hand_back(Vec::new(), returned);
     }
 
     /// Write these rows, however long it takes. Rows that Postgres refuses together are written one by one, so that one that
@@ -175,6 +156,41 @@ impl Committer {
                 }
                 result => return result,
             }
+        }
+    }
+}
+
+/// What came back of intents that were asked for: for the books, once the outcomes beside them are written.
+#[derive(Default)]
+struct Returned {
+    entries: Vec<Entry>,
+    spare: Vec<InDoubt>,
+}
+
+impl Returned {
+    /// Send the messages to their connections, but for the refused ones.
+    fn grant(&mut self, asked: Vec<Waiting>, refused: &HashSet<DeliveryId>) {
+        for (inlet, mut granted) in by_inlet(asked) {
+            let n = granted.len();
+            let may_not_go = |ready: &mut Ready| refused.contains(&ready.flight.work.claimed.delivery);
+            let refused = granted.extract_if(.., may_not_go);
+            self.spare.extend(refused.filter_map(|mut ready| ready.flight.place.hand_on()));
+            if let Err(unsent) = inlet.reply.send(Reply { granted, n }) {
+                // Its connection ended meanwhile.
+                for Ready { flight, .. } in unsent.0.granted {
+                    let attempted = Attempted::not_submitted(Phase::Mail, "the connection ended before its turn");
+                    self.entries.push(Entry::Attempt { flight, attempted, tls: None });
+                }
+            }
+        }
+    }
+
+    /// Whether the commit of these arrived is not known: what did is taken back.
+    fn revoke(&mut self, asked: Vec<Waiting>) {
+        for (inlet, messages) in by_inlet(asked) {
+            let n = messages.len();
+            self.entries.extend(messages.into_iter().map(|Ready { flight, .. }| Entry::Revoke { flight }));
+            let _ = inlet.reply.send(Reply { granted: Vec::new(), n });
         }
     }
 }
