@@ -1,11 +1,14 @@
 //! The arithmetic of a rate: so many messages in so many seconds, spread evenly.
 //!
-//! The burst is what one second allows, at least one message, so that a slow rate stays slow and a fast one isn't cut
-//! into pieces. Not here: spending it (`relay::throttle`), where rates are set (`api`).
+//! The burst is what a tenth of a second allows, at least one message: with a whole second's worth, a second after a while
+//! without work would see twice the rate; with none, a fast rate would be cut into pieces. Not here: spending it (`relay::throttle`), where rates are set (`api`).
 
 use std::time::Duration;
 
 use super::slice::WHOLE;
+
+/// A burst is one in so many of what a second allows.
+const BURSTS_PER_SECOND: u64 = 10;
 
 /// So many messages in so many seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,7 +56,7 @@ impl Rate {
     /// The most messages that may leave at once.
     pub fn burst(self) -> u32 {
         let whole = u64::from(self.messages) * u64::from(self.n_parts) / u64::from(WHOLE);
-        u32::try_from(whole / u64::from(self.per_seconds)).unwrap_or(u32::MAX).max(1)
+        u32::try_from(whole / u64::from(self.per_seconds) / BURSTS_PER_SECOND).unwrap_or(u32::MAX).max(1)
     }
 
     /// How many messages it lets through in `span`, burst included.
@@ -70,12 +73,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_spread_evenly_with_a_burst_of_one_second() {
+    fn a_rate_is_spread_evenly_with_a_burst_of_a_tenth_of_a_second() {
         let fast = Rate::new(5000, 3600).unwrap();
         assert_eq!((fast.interval(), fast.burst()), (Duration::from_millis(720), 1));
         let faster = Rate::new(500, 1).unwrap();
-        assert_eq!((faster.interval(), faster.burst()), (Duration::from_millis(2), 500));
-        assert_eq!(faster.within(Duration::from_secs(30)), 15_500);
+        assert_eq!((faster.interval(), faster.burst()), (Duration::from_millis(2), 50));
+        assert_eq!(faster.within(Duration::from_secs(30)), 15_050);
         let slow = Rate::new(1, 86_400).unwrap();
         assert_eq!((slow.burst(), slow.within(Duration::from_secs(30))), (1, 1));
     }
@@ -84,7 +87,7 @@ mod tests {
     fn slices_of_a_rate_are_together_as_fast_as_the_whole() {
         let rate = Rate::new(500, 1).unwrap();
         let half = rate.slice(WHOLE / 2);
-        assert_eq!((half.interval(), half.burst()), (Duration::from_millis(4), 250));
+        assert_eq!((half.interval(), half.burst()), (Duration::from_millis(4), 25));
         assert_eq!(rate.slice(0).interval(), rate.slice(1).interval());
         for (messages, per_seconds) in [(1, 86_400), (7, 3), (500, 1), (100_000_000, 1)] {
             let rate = Rate::new(messages, per_seconds).unwrap();
@@ -106,7 +109,7 @@ mod tests {
         ) {
             let rate = Rate::new(messages, per_seconds).unwrap();
             let said = u128::from(messages) * u128::from(seconds) / u128::from(per_seconds);
-            let burst = u128::from(messages / per_seconds).max(1);
+            let burst = u128::from(messages / per_seconds / 10).max(1);
             let within = u128::from(rate.within(Duration::from_secs(seconds)));
             prop_assert!(within >= said + burst.min(1) - 1, "{within} is less than {said}");
             // An interval has whole nanoseconds: the faster the rate, the more that is off.

@@ -286,7 +286,7 @@ mod tests {
         throttle.take().unwrap().spend();
         let wait = throttle.take().unwrap_err();
         assert!(wait > Duration::from_millis(150) && wait <= Duration::from_millis(200), "{wait:?}");
-        assert_eq!(throttle.within(Duration::from_secs(10)), 55);
+        assert_eq!(throttle.within(Duration::from_secs(10)), 51);
         // Another slice gives nothing away.
         throttle.set_slice(WHOLE, now + Duration::from_secs(60));
         assert!(throttle.take().is_err());

@@ -31,7 +31,7 @@ async fn the_rate_of_a_relay_holds_over_all_its_connections_and_starts_without_a
     one.until_campaign_is("sent").await;
     engine.stop().await;
     assert_eq!(one.close_books().await, [(State::Accepted, 80)]);
-    // A busy machine bunches what was let go evenly; no second may hold more than the burst (one second's worth) and the rate,
+    // A busy machine bunches what was let go evenly; no second may hold more than the burst and the rate,
     // and the whole must take its time.
     let busiest = busiest_second(&peer.facts());
     assert!(busiest <= 40, "{busiest} in one second");
