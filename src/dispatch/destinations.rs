@@ -43,6 +43,8 @@ pub(super) struct Destinations {
     pub(super) limits: Arc<Limits>,
     /// What all times of holds are multiplied by: 1, but in tests.
     pub(super) hold_scale: f64,
+    /// Whoever runs a recipient's domain answers here, not one server for all: what one of them says is never about the others.
+    has_strangers: bool,
     /// Wakes who waits for something to draw.
     pub(super) arrived: Arc<Notify>,
     places: Mutex<HashMap<Destination, Place>>,
@@ -105,8 +107,24 @@ impl Destinations {
         hold_scale: f64,
         arrived: Arc<Notify>,
     ) -> Self {
-        let (places, n_places) = (Mutex::default(), AtomicUsize::new(0));
-        Self { workspace, relay, max_connections, provider_limits, limits, hold_scale, arrived, places, n_places }
+        let (places, n_places, has_strangers) = (Mutex::default(), AtomicUsize::new(0), false);
+        Self {
+            workspace,
+            relay,
+            max_connections,
+            provider_limits,
+            limits,
+            hold_scale,
+            has_strangers,
+            arrived,
+            places,
+            n_places,
+        }
+    }
+
+    /// Those of a relay without a server, where strangers answer, if it `is` one.
+    pub(super) fn among_strangers(self, is: bool) -> Self {
+        Self { has_strangers: is, ..self }
     }
 
     /// Leave to submit a message to this destination over this connection; else how long to wait, or none when nobody knows.
@@ -199,7 +217,8 @@ impl Destinations {
         if rule.retry && attempted.outcome == Outcome::Rejected {
             attempted.outcome = Outcome::Deferred;
         }
-        let destination = if rule.whole_relay { Destination::whole_relay() } else { destination.clone() };
+        let is_about_all = rule.whole_relay && !self.has_strangers;
+        let destination = if is_about_all { Destination::whole_relay() } else { destination.clone() };
         let mut places = self.lock();
         let place = places.entry(destination.clone()).or_insert_with(|| self.place(&destination));
         if place.complain(rule)

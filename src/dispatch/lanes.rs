@@ -209,7 +209,8 @@ impl Lanes {
             Arc::clone(&self.limits),
             self.terms.hold_scale,
             Arc::clone(&desk.arrived),
-        );
+        )
+        .among_strangers(matches!(door, Door::MailServers));
         Ok(Lane::new(LaneParts {
             workspace,
             way: Way {

@@ -289,3 +289,24 @@ async fn many_domains_share_few_connections_and_all_are_served() {
     let facts = peers[0].facts();
     assert_eq!(facts.n_connections, 40);
 }
+
+#[tokio::test]
+async fn what_one_domain_says_of_a_relays_quota_holds_that_domain_and_not_the_relay() {
+    let dns = DnsPeer::start().await;
+    let spent = |_: &str| Action::reply("454 4.7.0 Throttling failure: Daily message quota exceeded");
+    let peers = servers(&dns, vec![Script::default().on_recipient(spent), Script::default()]).await;
+    dns.set_mx("a.test", "mx1.test");
+    dns.set_mx("b.test", "mx2.test");
+    let one = campaign(&["r1@a.test", "r2@b.test"]).await;
+    let engine = start(&one, &dns, &peers);
+    until("the hold is written down", || async {
+        let n = sqlx::query_scalar::<_, i64>("select count(*) from relay_holds").fetch_one(one.database.pool());
+        n.await.unwrap() == 1
+    })
+    .await;
+    one.until_n(State::Accepted, 1).await;
+    engine.stop().await;
+    let held: (String, String) =
+        sqlx::query_as("select provider, domain from relay_holds").fetch_one(one.database.pool()).await.unwrap();
+    assert_eq!((held.0.as_str(), held.1.as_str()), ("other", "a.test"));
+}
