@@ -53,8 +53,8 @@ pub async fn count(
     Ok(done.rows_affected() == 1)
 }
 
-/// The recipient of this delivery unsubscribed at the service that sends: the address is suppressed. False, and nothing
-/// written, when that is known already.
+/// The recipient of this delivery unsubscribed at the service that sends: the address is suppressed, whatever was counted
+/// before (a link of ours may have ended a list only). False when both are known already: then nothing is told.
 pub async fn unsubscribe(
     connection: &mut Connection,
     workspace: WorkspaceId,
@@ -63,7 +63,16 @@ pub async fn unsubscribe(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let (campaign, recipient) = (subject.campaign, subject.recipient);
-    if !count(connection, workspace, campaign, recipient, OptOut::Unsubscribe, now).await? {
+    let is_counted = count(connection, workspace, campaign, recipient, OptOut::Unsubscribe, now).await?;
+    let new = NewSuppression {
+        address_key: &subject.address_key,
+        list: None,
+        reason: SuppressionReason::Unsubscribe,
+        origin: json!({"kind": "report", "report_id": report, "delivery_id": subject.delivery, "text": "unsubscribe"}),
+        expires_at: None,
+    };
+    let (_, is_new) = suppressions::add(connection, workspace, &new, now).await?;
+    if !is_counted && !is_new {
         return Ok(false);
     }
     let event = NewEvent {
@@ -74,14 +83,6 @@ pub async fn unsubscribe(
         data: json!({"by": "service", "report_id": report, "all": true}),
     };
     events::append(connection, workspace, &event, now).await?;
-    let new = NewSuppression {
-        address_key: &subject.address_key,
-        list: None,
-        reason: SuppressionReason::Unsubscribe,
-        origin: json!({"kind": "report", "report_id": report, "delivery_id": subject.delivery, "text": "unsubscribe"}),
-        expires_at: None,
-    };
-    suppressions::add(connection, workspace, &new, now).await?;
     Ok(true)
 }
 

@@ -128,6 +128,27 @@ async fn events_of_sendgrid_do_what_a_report_does_many_at_a_time() {
 }
 
 #[tokio::test]
+async fn who_left_a_list_by_our_link_and_then_everything_at_the_service_is_suppressed() {
+    let scene = Scene::new().await;
+    let path = scene.webhook("sendgrid").await;
+    let left = scene.sent("left@a.org").await;
+    // What our own link leaves behind when it ended one list only.
+    let sql = "insert into opt_outs (workspace_id, campaign_id, recipient_id, kind, created_at)
+               select workspace_id, campaign_id, recipient_id, 'unsubscribe', now() from deliveries where id = $1";
+    sqlx::query(sql).bind(left.id.0).execute(scene.app.database.pool()).await.unwrap();
+    for id in ["e-1", "e-2"] {
+        scene.post_sendgrid(&path, &json!([sendgrid_event(&left, "unsubscribe", id)])).await.expect(200);
+        assert_eq!(scene.read().await, 1);
+    }
+    assert_eq!(scene.suppressed().await, pairs(&[("left@a.org", "unsubscribe")]));
+    let n: i64 = sqlx::query_scalar("select count(*) from events where kind = 'recipient.unsubscribed'")
+        .fetch_one(scene.app.database.pool())
+        .await
+        .unwrap();
+    assert_eq!(n, 1, "told once");
+}
+
+#[tokio::test]
 async fn events_of_mailgun_do_what_a_report_does_and_a_delay_does_nothing() {
     let scene = Scene::new().await;
     let path = scene.webhook("mailgun").await;
