@@ -7,9 +7,12 @@
 //!
 //! RFC 5321 section 5.1 (which servers, in which order), RFC 7505 (null MX), RFC 7435 (opportunistic TLS).
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     attempt::Attempted,
@@ -61,6 +64,16 @@ pub enum DirectError {
         /// What that is.
         what: &'static str,
     },
+    /// The time was over.
+    #[error("no mail server of {domain} took a session within {:.0} s{}", .limit.as_secs_f32(), at(.tried.as_ref()))]
+    TooSlow {
+        /// Whose.
+        domain: String,
+        /// The last that was tried, if it came to that.
+        tried: Option<(String, IpAddr)>,
+        /// What all of them were given.
+        limit: Duration,
+    },
     /// Nobody took the session.
     #[error("no mail server of {domain} takes a session; {host} at {address}: {failure}")]
     Unreachable {
@@ -91,7 +104,7 @@ impl DirectError {
         match self {
             Self::NoSuchDomain(_) | Self::NoAddress(_) => said(Outcome::Rejected, BounceClass::NoSuchDomain, true),
             Self::NoMail(_) => said(Outcome::Rejected, BounceClass::NoMail, true),
-            Self::NotAllowed | Self::Dns(_) | Self::NoHost(_) | Self::Refused { .. } => {
+            Self::NotAllowed | Self::Dns(_) | Self::NoHost(_) | Self::Refused { .. } | Self::TooSlow { .. } => {
                 said(Outcome::Deferred, BounceClass::Routing, false)
             }
             Self::Unreachable { failure, .. } => match failure.reply() {
@@ -110,6 +123,7 @@ impl DirectError {
     pub fn phase(&self) -> Option<Phase> {
         match self {
             Self::Unreachable { failure, .. } => Some(failure.phase),
+            Self::TooSlow { tried: Some(_), .. } => Some(Phase::Connect),
             _ => None,
         }
     }
@@ -135,45 +149,67 @@ impl Connector {
         }
     }
 
-    /// Opens a session with a mail server of this domain (A-labels).
+    /// Opens a session with a mail server of this domain (A-labels). From the first question to the session that is ready all of it
+    /// takes no longer than the limits for connecting and for a greeting together: strangers may answer as slowly as they like.
     ///
     /// # Errors
     /// There is none, none takes the session, or DNS did not say.
     pub async fn open_direct(&self, domain: &str) -> Result<Session, DirectError> {
-        let Direct { dns, port } = self.direct.as_ref().ok_or(DirectError::NotAllowed)?;
-        let began = Instant::now();
-        let hosts = self.mail_hosts(domain).await?;
-        let is_itself = hosts.iter().all(|host| host == domain);
-        let (mut last, mut n_tried) = (None, 0);
-        for host in hosts.into_iter().take(MAX_HOSTS) {
+        let direct = self.direct.as_ref().ok_or(DirectError::NotAllowed)?;
+        let mut search = Search {
+            domain,
+            limit: self.timeouts.connect + self.timeouts.greeting,
+            deadline: Instant::now() + self.timeouts.connect + self.timeouts.greeting,
+            last: None,
+        };
+        match timeout_at(search.deadline, self.seek(direct, &mut search)).await {
+            Ok(result) => result,
+            Err(_) => Err(search.last.take().unwrap_or_else(|| search.too_slow(None))),
+        }
+    }
+
+    async fn seek(&self, Direct { dns, port }: &Direct, search: &mut Search<'_>) -> Result<Session, DirectError> {
+        let hosts = self.mail_hosts(search.domain).await?;
+        let is_itself = hosts.iter().all(|host| host == search.domain);
+        // Spent on those that did not even answer TCP.
+        let (mut n_tried, mut spent) = (0, Duration::ZERO);
+        'all: for host in hosts.into_iter().take(MAX_HOSTS) {
             let addresses = match dns.addresses(&host).await {
                 Ok(addresses) => addresses,
                 Err(error) => {
-                    last = Some(error.into());
+                    search.last = Some(error.into());
                     continue;
                 }
             };
             for address in addresses {
                 if let Some(what) = self.policy.refusal(address) {
-                    last.get_or_insert(DirectError::Refused { host: host.clone(), address, what });
+                    search.last.get_or_insert(DirectError::Refused { host: host.clone(), address, what });
                     continue;
                 }
-                if n_tried == MAX_ADDRESSES || (n_tried > 0 && began.elapsed() >= self.timeouts.connect) {
-                    break;
+                if n_tried == MAX_ADDRESSES || (n_tried > 0 && spent >= self.timeouts.connect) {
+                    break 'all;
                 }
                 n_tried += 1;
-                match self.open_at(SocketAddr::new(address, *port), &host).await {
-                    Ok(session) => return Ok(session),
-                    Err(failure) => {
-                        let (domain, host) = (domain.to_owned(), host.clone());
-                        last = Some(DirectError::Unreachable { domain, host, address, failure });
+                let began = Instant::now();
+                // Half of what is left: who talks slowly must not keep the next one out either.
+                let until = began + search.deadline.saturating_duration_since(began) / 2;
+                let opening = self.open_at(SocketAddr::new(address, *port), &host);
+                search.last = Some(match timeout_at(until, opening).await {
+                    Ok(Ok(session)) => return Ok(session),
+                    Ok(Err(failure)) => {
+                        if failure.phase == Phase::Connect {
+                            spent += began.elapsed();
+                        }
+                        let (domain, host) = (search.domain.to_owned(), host.clone());
+                        DirectError::Unreachable { domain, host, address, failure }
                     }
-                }
+                    Err(_) => search.too_slow(Some((host.clone(), address))),
+                });
             }
         }
-        Err(last.unwrap_or_else(|| match is_itself {
-            true => DirectError::NoAddress(domain.to_owned()),
-            false => DirectError::NoHost(domain.to_owned()),
+        Err(search.last.take().unwrap_or_else(|| match is_itself {
+            true => DirectError::NoAddress(search.domain.to_owned()),
+            false => DirectError::NoHost(search.domain.to_owned()),
         }))
     }
 
@@ -190,6 +226,25 @@ impl Connector {
             result => result,
         }
     }
+}
+
+/// A search for a mail server that takes a session.
+struct Search<'a> {
+    domain: &'a str,
+    limit: Duration,
+    deadline: Instant,
+    /// Why the last one that was looked at doesn't.
+    last: Option<DirectError>,
+}
+
+impl Search<'_> {
+    fn too_slow(&self, tried: Option<(String, IpAddr)>) -> DirectError {
+        DirectError::TooSlow { domain: self.domain.to_owned(), tried, limit: self.limit }
+    }
+}
+
+fn at(tried: Option<&(String, IpAddr)>) -> String {
+    tried.map(|(host, address)| format!("; the last was {host} at {address}")).unwrap_or_default()
 }
 
 /// A number by chance, for the order of what is alike.

@@ -97,7 +97,7 @@ pub async fn probe_direct(connector: &Connector, domain: Option<&str>) -> Probe 
             session.quit().await;
             Probe { is_ok: true, summary, steps }
         }
-        Err(error @ DirectError::Unreachable { .. }) => {
+        Err(error @ (DirectError::Unreachable { .. } | DirectError::TooSlow { .. })) => {
             let phase = error.phase().unwrap_or(Phase::Connect);
             let hint = if phase == Phase::Connect { " (may this machine connect to port 25 outside?)" } else { "" };
             failed(name(phase, TlsMode::Opportunistic), format!("{error}{hint}"), vec![found])

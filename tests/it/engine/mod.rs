@@ -17,3 +17,4 @@ mod routes;
 mod shares;
 mod signing;
 mod soft_failures;
+mod strangers;

@@ -1,0 +1,80 @@
+//! Mail servers of recipients' domains that mean no good, or are no good: slow ones, and those that point elsewhere.
+
+use std::{net::SocketAddr, time::Duration};
+
+use postrider::{
+    network::Dns,
+    relay::{Connector, DirectError},
+    smtp::{Phase, Timeouts},
+};
+
+use crate::support::{
+    dns_peer::DnsPeer,
+    engine::loopback,
+    smtp_peer::{Action, Moment, PeerTls, Script, SmtpPeer, Step},
+};
+
+/// A peer at 127.0.0.1, 127.0.0.2 … for each script, all on one port and all mail servers of a.test, the first most preferred.
+async fn servers(scripts: Vec<Script>) -> (DnsPeer, Vec<SmtpPeer>) {
+    let (dns, mut peers) = (DnsPeer::start().await, Vec::<SmtpPeer>::new());
+    for (place, script) in scripts.into_iter().enumerate() {
+        let host = format!("127.0.0.{}", place + 1);
+        let port = peers.first().map_or(0, |first| first.addr().port());
+        peers.push(SmtpPeer::start_on(SocketAddr::new(host.parse().unwrap(), port), script).await);
+        dns.set_a(&format!("mx{place}.test"), &[&host]);
+    }
+    let names: Vec<_> = (0..peers.len()).map(|place| format!("mx{place}.test")).collect();
+    let hosts: Vec<_> = (10..).zip(&names).map(|(preference, host)| (preference, host.as_str())).collect();
+    dns.set_mxs("a.test", &hosts);
+    (dns, peers)
+}
+
+/// Short for connecting and greeting together, and long for whatever else.
+fn connector(dns: &DnsPeer, peers: &[SmtpPeer], limit: Duration) -> Connector {
+    let timeouts = Timeouts { connect: limit / 2, greeting: limit / 2, ..Timeouts::all(Duration::from_secs(3600)) };
+    let resolver = Dns::keeping(100, &[dns.addr()]).unwrap();
+    Connector::with(loopback(), "node.test", timeouts).delivering_directly(resolver, peers[0].addr().port())
+}
+
+fn silent_at(step: Step) -> Script {
+    let script = if step == Step::StartTls { Script::default().tls(PeerTls::StartTls) } else { Script::default() };
+    script.always(step, Action::Silence)
+}
+
+#[tokio::test]
+async fn servers_that_answer_slowly_at_every_step_are_given_up_together_after_one_limit() {
+    for step in [Step::Greeting, Step::Ehlo, Step::StartTls] {
+        let (dns, peers) = servers(vec![silent_at(step), silent_at(step), silent_at(step)]).await;
+        let connector = connector(&dns, &peers, Duration::from_secs(1));
+        let error = tokio::time::timeout(Duration::from_secs(50), connector.open_direct("a.test"));
+        let error = error.await.expect("it gives up in time").err().unwrap();
+        assert!(matches!(error, DirectError::TooSlow { .. } | DirectError::Unreachable { .. }), "{error}");
+        assert!(error.to_string().starts_with("no mail server of a.test"), "{error}");
+        assert_eq!(error.attempted().outcome.as_str(), "deferred");
+        assert!(matches!(error.phase(), Some(Phase::Connect | Phase::Greeting)), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_answers_slowly_keeps_nobody_from_the_next_one() {
+    for step in [Step::Greeting, Step::Ehlo, Step::StartTls] {
+        let (dns, peers) = servers(vec![silent_at(step), Script::default()]).await;
+        let connector = connector(&dns, &peers, Duration::from_secs(4));
+        let session = connector.open_direct("a.test").await.unwrap();
+        assert_eq!(session.peer(), peers[1].addr());
+        session.quit().await;
+    }
+}
+
+#[tokio::test]
+async fn the_second_try_in_plain_text_has_no_time_of_its_own() {
+    // Refuses TLS, and then answers nothing.
+    let is_second = |moment: &Moment| if moment.connection > 1 { Action::Silence } else { Action::Proceed };
+    let script = Script::default().tls(PeerTls::StartTls).at(Step::Ehlo, is_second);
+    let script = script.always(Step::StartTls, Action::reply("454 4.7.0 Not now"));
+    let (dns, peers) = servers(vec![script]).await;
+    let connector = connector(&dns, &peers, Duration::from_secs(1));
+    let opened = tokio::time::timeout(Duration::from_secs(50), connector.open_direct("a.test")).await;
+    assert!(matches!(opened.expect("it gives up in time"), Err(DirectError::TooSlow { .. })));
+    assert_eq!(peers[0].facts().n_connections, 2);
+}
