@@ -21,7 +21,7 @@ use super::{
 use crate::{
     domain::{bounce::BounceClass, delivery::Outcome},
     keyring::random_bytes,
-    network::{DnsError, MailServers},
+    network::{Dns, DnsError, MailServers},
     smtp::{self, ConnectFailure, Phase, Session, TlsMode},
 };
 
@@ -136,17 +136,7 @@ impl Connector {
     /// Nowhere, or DNS did not say.
     pub async fn mail_hosts(&self, domain: &str) -> Result<Vec<String>, DirectError> {
         let Direct { dns, .. } = self.direct.as_ref().ok_or(DirectError::NotAllowed)?;
-        match dns.mail_servers(domain).await? {
-            MailServers::NoSuchDomain => Err(DirectError::NoSuchDomain(domain.to_owned())),
-            MailServers::None => Err(DirectError::NoMail(domain.to_owned())),
-            MailServers::Itself => Ok(vec![domain.to_owned()]),
-            MailServers::Hosts(hosts) => {
-                let mut hosts: Vec<_> =
-                    hosts.into_iter().map(|(preference, host)| (preference, dice(), host)).collect();
-                hosts.sort();
-                Ok(hosts.into_iter().map(|(_, _, host)| host).collect())
-            }
-        }
+        Ok(goal(dns, domain).await?.hosts)
     }
 
     /// Opens a session with a mail server of this domain (A-labels). From the first question to the session that is ready all of it
@@ -169,8 +159,7 @@ impl Connector {
     }
 
     async fn seek(&self, Direct { dns, port }: &Direct, search: &mut Search<'_>) -> Result<Session, DirectError> {
-        let hosts = self.mail_hosts(search.domain).await?;
-        let is_itself = hosts.iter().all(|host| host == search.domain);
+        let Goal { hosts, is_itself } = goal(dns, search.domain).await?;
         // Spent on those that did not even answer TCP.
         let (mut n_tried, mut spent) = (0, Duration::ZERO);
         'all: for host in hosts.into_iter().take(MAX_HOSTS) {
@@ -224,6 +213,27 @@ impl Connector {
                 Session::connect(&settings).await
             }
             result => result,
+        }
+    }
+}
+
+/// Where the mail of a domain goes.
+struct Goal {
+    /// In the order in which they are tried.
+    hosts: Vec<String>,
+    /// The domain names no mail server: it is its own. One that names itself does name one.
+    is_itself: bool,
+}
+
+async fn goal(dns: &Dns, domain: &str) -> Result<Goal, DirectError> {
+    match dns.mail_servers(domain).await? {
+        MailServers::NoSuchDomain => Err(DirectError::NoSuchDomain(domain.to_owned())),
+        MailServers::None => Err(DirectError::NoMail(domain.to_owned())),
+        MailServers::Itself => Ok(Goal { hosts: vec![domain.to_owned()], is_itself: true }),
+        MailServers::Hosts(hosts) => {
+            let mut hosts: Vec<_> = hosts.into_iter().map(|(preference, host)| (preference, dice(), host)).collect();
+            hosts.sort();
+            Ok(Goal { hosts: hosts.into_iter().map(|(_, _, host)| host).collect(), is_itself: false })
         }
     }
 }

@@ -310,3 +310,18 @@ async fn what_one_domain_says_of_a_relays_quota_holds_that_domain_and_not_the_re
         sqlx::query_as("select provider, domain from relay_holds").fetch_one(one.database.pool()).await.unwrap();
     assert_eq!((held.0.as_str(), held.1.as_str()), ("other", "a.test"));
 }
+
+#[tokio::test]
+async fn a_domain_that_names_itself_as_its_mail_server_is_put_off_while_it_has_no_address() {
+    let dns = DnsPeer::start().await;
+    let peers = servers(&dns, vec![Script::default()]).await;
+    dns.set_mx("a.test", "a.test");
+    let one = campaign(&["r1@a.test"]).await;
+    let engine = start(&one, &dns, &peers);
+    until("it was tried", || async { one.delivery_tries("r1@a.test").await >= 1 }).await;
+    engine.stop().await;
+    let (delivery, ..) = one.delivery("r1@a.test").await;
+    let first = one.attempts(delivery).await.remove(0);
+    assert!(first.0 == "deferred" && first.3.contains("no mail server of a.test has an address"), "{first:?}");
+    assert_eq!(n_suppressed(&one).await, 0);
+}
