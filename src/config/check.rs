@@ -124,5 +124,8 @@ pub(super) fn notices(settings: &Settings) -> Vec<String> {
     if settings.network.allow.iter().any(|range| range.to_string().ends_with("/0")) {
         notices.push("network.allow lists every address: tenants can reach your own network".to_owned());
     }
+    if settings.mx.enabled && settings.mx.allow.iter().any(|range| range.to_string().ends_with("/0")) {
+        notices.push("mx.allow lists every address: whoever has a domain can reach your own network".to_owned());
+    }
     notices
 }

@@ -74,7 +74,7 @@ impl RelaySettings {
 /// What all sessions have in common. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Connector {
-    pub(super) policy: Arc<NetworkPolicy>,
+    policy: Arc<NetworkPolicy>,
     ehlo_name: Arc<str>,
     pub(super) timeouts: Timeouts,
     may_chunk: bool,
@@ -86,6 +86,8 @@ pub struct Connector {
 #[derive(Debug, Clone)]
 pub(super) struct Direct {
     pub(super) dns: Dns,
+    /// Which of them may be connected. What the people of this installation let their relays reach is not for strangers.
+    pub(super) policy: Arc<NetworkPolicy>,
     pub(super) port: u16,
 }
 
@@ -146,7 +148,7 @@ impl Connector {
             return self;
         }
         match Dns::keeping(N_ANSWERS, dns_servers) {
-            Ok(dns) => self.delivering_directly(dns, mx.port),
+            Ok(dns) => self.delivering_directly(dns, mx.policy(), mx.port),
             Err(fault) => {
                 tracing::error!(fault, "no resolver could be set up: nothing is delivered without a relay");
                 self
@@ -154,10 +156,10 @@ impl Connector {
         }
     }
 
-    /// May reach the mail servers of any domain, found by this resolver, at this port.
+    /// May reach the mail servers of any domain, found by this resolver, as far as this policy permits them, at this port.
     #[must_use]
-    pub fn delivering_directly(mut self, dns: Dns, port: u16) -> Self {
-        self.direct = Some(Direct { dns, port });
+    pub fn delivering_directly(mut self, dns: Dns, policy: NetworkPolicy, port: u16) -> Self {
+        self.direct = Some(Direct { dns, policy: Arc::new(policy), port });
         self
     }
 

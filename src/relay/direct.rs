@@ -55,7 +55,7 @@ pub enum DirectError {
     #[error("no mail server of {0} has an address")]
     NoHost(String),
     /// All that there is, is in refused networks.
-    #[error("{host} is refused: {address} is {what}, which the setting network.allow does not list")]
+    #[error("{host} is refused: {address} is {what}, which the setting mx.allow does not list")]
     Refused {
         /// The last of them.
         host: String,
@@ -158,7 +158,11 @@ impl Connector {
         }
     }
 
-    async fn seek(&self, Direct { dns, port }: &Direct, search: &mut Search<'_>) -> Result<Session, DirectError> {
+    async fn seek(
+        &self,
+        Direct { dns, policy, port }: &Direct,
+        search: &mut Search<'_>,
+    ) -> Result<Session, DirectError> {
         let Goal { hosts, is_itself } = goal(dns, search.domain).await?;
         // Spent on those that did not even answer TCP.
         let (mut n_tried, mut spent) = (0, Duration::ZERO);
@@ -171,7 +175,7 @@ impl Connector {
                 }
             };
             for address in addresses {
-                if let Some(what) = self.policy.refusal(address) {
+                if let Some(what) = policy.refusal(address) {
                     search.last.get_or_insert(DirectError::Refused { host: host.clone(), address, what });
                     continue;
                 }

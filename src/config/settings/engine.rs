@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::values::optional;
+use crate::network::{Cidr, NetworkPolicy};
 
 /// `[dispatch]`
 #[derive(Debug, Clone, Deserialize)]
@@ -109,10 +110,19 @@ pub struct Smtp {
 pub struct Mx {
     /// Relays of kind `mx` may be made and used.
     pub enabled: bool,
+    /// Ranges that the domains' mail servers may be in besides the public ones.
+    pub allow: Vec<Cidr>,
     /// Port of the domains' mail servers.
     pub port: u16,
     /// Connections to the mail servers of one domain.
     pub max_connections_per_domain: usize,
+}
+
+impl Mx {
+    /// Which mail servers of recipients' domains may be connected.
+    pub fn policy(&self) -> NetworkPolicy {
+        NetworkPolicy::new(self.allow.clone())
+    }
 }
 
 /// `[reports]`

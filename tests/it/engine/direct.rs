@@ -255,7 +255,7 @@ async fn a_mail_server_in_a_refused_network_is_not_connected() {
     engine.stop().await;
     let (delivery, ..) = one.delivery("r1@a.test").await;
     let first = one.attempts(delivery).await.remove(0);
-    assert!(first.0 == "deferred" && first.3.contains("10.0.0.1") && first.3.contains("network.allow"), "{first:?}");
+    assert!(first.0 == "deferred" && first.3.contains("10.0.0.1") && first.3.contains("mx.allow"), "{first:?}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use postrider::{
-    network::Dns,
+    network::{Dns, NetworkPolicy},
     relay::{Connector, DirectError},
     smtp::{Phase, Timeouts},
 };
@@ -33,7 +33,7 @@ async fn servers(scripts: Vec<Script>) -> (DnsPeer, Vec<SmtpPeer>) {
 fn connector(dns: &DnsPeer, peers: &[SmtpPeer], limit: Duration) -> Connector {
     let timeouts = Timeouts { connect: limit / 2, greeting: limit / 2, ..Timeouts::all(Duration::from_secs(3600)) };
     let resolver = Dns::keeping(100, &[dns.addr()]).unwrap();
-    Connector::with(loopback(), "node.test", timeouts).delivering_directly(resolver, peers[0].addr().port())
+    Connector::with(loopback(), "node.test", timeouts).delivering_directly(resolver, loopback(), peers[0].addr().port())
 }
 
 fn silent_at(step: Step) -> Script {
@@ -77,4 +77,19 @@ async fn the_second_try_in_plain_text_has_no_time_of_its_own() {
     let opened = tokio::time::timeout(Duration::from_secs(50), connector.open_direct("a.test")).await;
     assert!(matches!(opened.expect("it gives up in time"), Err(DirectError::TooSlow { .. })));
     assert_eq!(peers[0].facts().n_connections, 2);
+}
+
+#[tokio::test]
+async fn what_relays_of_this_installation_may_reach_is_not_open_to_strangers_domains() {
+    let (dns, peers) = servers(vec![Script::default()]).await;
+    let resolver = Dns::keeping(100, &[dns.addr()]).unwrap();
+    let direct = Connector::with(loopback(), "node.test", Timeouts::default()).delivering_directly(
+        resolver,
+        NetworkPolicy::default(),
+        peers[0].addr().port(),
+    );
+    let error = direct.open_direct("a.test").await.err().unwrap();
+    assert!(matches!(error, DirectError::Refused { .. }), "{error}");
+    assert!(error.to_string().contains("127.0.0.1 is a loopback address, which the setting mx.allow does not list"));
+    assert_eq!((error.attempted().outcome.as_str(), peers[0].facts().n_connections), ("deferred", 0));
 }

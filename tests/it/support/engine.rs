@@ -73,7 +73,9 @@ impl Engine {
     /// Starts one on the campaign's database that may deliver straight to mail servers: found by this DNS, at this port.
     pub fn start_direct(one: &StartedCampaign, settings: Settings, dns: &DnsPeer, port: u16) -> Self {
         let dns = Dns::keeping(100, &[dns.addr()]).unwrap();
-        Self::start_with(&one.database.url(), settings, |connector| connector.delivering_directly(dns, port))
+        Self::start_with(&one.database.url(), settings, |connector| {
+            connector.delivering_directly(dns, loopback(), port)
+        })
     }
 
     /// Starts one on the campaign's database that asks this DNS who runs domains.
