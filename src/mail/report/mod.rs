@@ -11,6 +11,7 @@
 
 mod arf;
 mod auto_reply;
+mod bounce_types;
 mod diagnosis;
 mod dsn;
 mod events;

@@ -5,6 +5,7 @@
 use serde::Deserialize;
 
 use super::{
+    bounce_types::BounceType,
     diagnosis::diagnose,
     facts::{Action, Feedback, Kind, RECIPIENTS_MAX, ReportRecipient, TEXT_MAX_BYTES},
     headers::Headers,
@@ -44,14 +45,16 @@ struct Event {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Bounce {
+    bounce_type: Option<String>,
+    bounce_sub_type: Option<String>,
     #[serde(default)]
     bounced_recipients: Vec<Bounced>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct Bounced {
-    email_address: String,
+    email_address: Option<String>,
     status: Option<String>,
     diagnostic_code: Option<String>,
     action: Option<String>,
@@ -120,14 +123,7 @@ fn notification(event: Event) -> Option<Notification> {
         let named = complaint.complained_recipients.into_iter();
         (Kind::Arf, Some(feedback), named.map(|c| entry(c.email_address, Action::Complaint)).collect())
     } else if let Some(bounce) = event.bounce {
-        let named = bounce.bounced_recipients.into_iter().map(|bounced| {
-            let is_delay = bounced.action.as_deref() == Some("delayed");
-            let mut recipient = entry(bounced.email_address, if is_delay { Action::Delayed } else { Action::Failed });
-            let diagnostic = bounced.diagnostic_code.as_deref().map(super::fields::untyped);
-            diagnose(&mut recipient, diagnostic, bounced.status.as_deref().and_then(|status| status.parse().ok()));
-            recipient
-        });
-        (Kind::Dsn, None, named.collect())
+        read_bounce(bounce, &event.mail.destination)
     } else {
         let named = event.delivery?.recipients.into_iter();
         (Kind::Dsn, None, named.map(|address| entry(address, Action::Delivered)).collect())
@@ -143,6 +139,36 @@ fn notification(event: Event) -> Option<Notification> {
         mailed: event.mail.destination,
         message_id: event.mail.common_headers.message_id,
     })
+}
+
+/// Whom a bounce is about: whom it names, else whom SES mailed, for it may not find that in what it got (`NoEmail`).
+fn read_bounce(bounce: Bounce, mailed: &[String]) -> (Kind, Option<Feedback>, Vec<ReportRecipient>) {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let (main, sub) = (text(&bounce.bounce_type), text(&bounce.bounce_sub_type));
+    let bounce_type = BounceType { main: &main, sub: &sub };
+    let mut named = bounce.bounced_recipients;
+    if named.is_empty() {
+        named.extend(
+            mailed.iter().map(|address| Bounced { email_address: Some(address.clone()), ..Bounced::default() }),
+        );
+    }
+    let unsubscribed = bounce_type.is_unsubscribe().then_some(Feedback::Unsubscribe);
+    let recipients = named.into_iter().map(|bounced| {
+        let action = match bounced.action.as_deref() {
+            _ if unsubscribed.is_some() => Action::Complaint,
+            Some("delayed") => Action::Delayed,
+            _ => Action::Failed,
+        };
+        let mut recipient = ReportRecipient { address: bounced.email_address, ..ReportRecipient::new(action) };
+        let diagnostic = bounced.diagnostic_code.as_deref().map(super::fields::untyped);
+        diagnose(&mut recipient, diagnostic, bounced.status.as_deref().and_then(|status| status.parse().ok()));
+        if action == Action::Failed {
+            bounce_type.complete(&mut recipient);
+        }
+        recipient
+    });
+    let kind = if unsubscribed.is_some() { Kind::Arf } else { Kind::Dsn };
+    (kind, unsubscribed, recipients.collect())
 }
 
 /// The event, bare or inside the envelope of SNS. Relays break its long lines (`!` and a line end, RFC 5321 servers of

@@ -1,5 +1,6 @@
 //! Reports as they come: what is read from each format, and that no bytes whatever bring the reader down.
 
+mod amazon_ses;
 mod bombs;
 mod properties;
 mod samples;
