@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{
     bounce_types::BounceType,
     diagnosis::diagnose,
-    facts::{Action, Feedback, Kind, RECIPIENTS_MAX, ReportRecipient, TEXT_MAX_BYTES},
+    facts::{Action, Feedback, Kind, RECIPIENTS_MAX, ReportRecipient, TEXT_MAX_BYTES, tidy},
     headers::Headers,
     parts::Part,
 };
@@ -37,6 +37,7 @@ struct Envelope {
 struct Event {
     bounce: Option<Bounce>,
     complaint: Option<Complaint>,
+    reject: Option<Reject>,
     delivery: Option<Delivery>,
     #[serde(default)]
     mail: Mail,
@@ -72,6 +73,11 @@ struct Complaint {
 #[serde(rename_all = "camelCase")]
 struct Complained {
     email_address: String,
+}
+
+#[derive(Deserialize)]
+struct Reject {
+    reason: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -124,6 +130,15 @@ fn notification(event: Event) -> Option<Notification> {
         (Kind::Arf, Some(feedback), named.map(|c| entry(c.email_address, Action::Complaint)).collect())
     } else if let Some(bounce) = event.bounce {
         read_bounce(bounce, &event.mail.destination)
+    } else if let Some(reject) = event.reject {
+        // It was taken, and then not sent: for a virus, as far as the documentation tells.
+        let words =
+            tidy(&format!("rejected by Amazon SES: {}", reject.reason.as_deref().unwrap_or("without saying why")));
+        let named = event.mail.destination.iter().map(|address| ReportRecipient {
+            diagnostic: Some(words.clone()),
+            ..entry(address.clone(), Action::Failed)
+        });
+        (Kind::Dsn, None, named.collect())
     } else {
         let named = event.delivery?.recipients.into_iter();
         (Kind::Dsn, None, named.map(|address| entry(address, Action::Delivered)).collect())

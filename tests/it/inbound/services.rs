@@ -47,6 +47,35 @@ async fn events_of_amazon_ses_do_what_a_report_does_in_either_version_of_the_sig
 }
 
 #[tokio::test]
+async fn what_ses_did_not_send_ends_the_delivery_and_what_cannot_be_read_is_listed() {
+    let scene = Scene::new().await;
+    let path = scene.webhook("amazon_ses").await;
+    let (virus, nobody, odd) =
+        (scene.sent("virus@a.org").await, scene.sent("no@a.org").await, scene.sent("odd@a.org").await);
+    let reject = json!({"eventType": "Reject", "reject": {"reason": "Bad content"}});
+    let silent = json!({"eventType": "Bounce", "bounce": {"bounceType": "Permanent", "bounceSubType": "NoEmail"}});
+    let unreadable =
+        json!({"eventType": "Bounce", "bounce": {"bounceType": "Permanent", "bouncedRecipients": "odd@a.org"}});
+    for (sent, id, about) in [(&virus, "m-1", &reject), (&nobody, "m-2", &silent), (&odd, "m-3", &unreadable)] {
+        scene.post_sns(&path, &scene.sns(ses(sent, id, about, Utc::now()), "2")).await.expect(200);
+    }
+    assert_eq!(scene.read().await, 3);
+    assert_eq!(
+        [scene.state(&virus).await, scene.state(&nobody).await, scene.state(&odd).await],
+        ["bounced", "bounced", "accepted"]
+    );
+    assert_eq!(scene.suppressed().await, pairs(&[("no@a.org", "hard_bounce")]));
+    let reason: String = sqlx::query_scalar("select reason from deliveries where id = $1")
+        .bind(virus.id.0)
+        .fetch_one(scene.app.database.pool())
+        .await
+        .unwrap();
+    assert_eq!(reason, "content");
+    let listed = scene.app.client.get("/v1/reports?attributed=false").await.expect(200);
+    assert_eq!((listed.body["items"].as_array().unwrap().len(), listed.text("/items/0/kind")), (1, "other".into()));
+}
+
+#[tokio::test]
 async fn a_forwarded_address_in_a_bounce_of_ses_does_not_hide_who_was_mailed() {
     let scene = Scene::new().await;
     let path = scene.webhook("amazon_ses").await;

@@ -2,7 +2,7 @@
 
 use postrider::{
     domain::bounce::describe,
-    mail::report::{Service, inspect_event},
+    mail::report::{Kind, Service, inspect_event, telling_events},
 };
 use serde_json::{Value, json};
 
@@ -90,4 +90,39 @@ fn who_was_mailed_is_meant_where_ses_found_nobody_in_what_it_got() {
         read(&bounce("Permanent", "NoEmail", &json!([{"action": "failed"}]))),
         ["5.1.1", "no_such_user", "hard"]
     );
+}
+
+#[test]
+fn what_ses_took_and_did_not_send_is_about_us() {
+    let event =
+        json!({"eventType": "Reject", "reject": {"reason": "Bad content"}, "mail": {"destination": ["who@a.org"]}});
+    assert_eq!(read(&enveloped(&event)), ["-", "content", "about_us"]);
+}
+
+#[test]
+fn a_failure_that_cannot_be_read_is_kept_and_says_nothing() {
+    let mail = json!({"source": "news@x.org", "destination": ["who@a.org"]});
+    for event in [
+        json!({"notificationType": "Bounce", "bounce": {"bouncedRecipients": "who@a.org"}, "mail": mail}),
+        json!({"eventType": "Bounce", "bounce": {"bounceType": "Permanent"}, "mail": 1}),
+        json!({"eventType": "Bounce", "bounce": {"bouncedRecipients": []}, "mail": {"destination": []}}),
+        json!({"eventType": "Complaint", "complaint": [], "mail": mail}),
+        json!({"eventType": "Reject", "mail": {}}),
+        json!({"complaint": {"complainedRecipients": [1]}}),
+    ] {
+        let envelope = json!({"MessageId": "m-1", "Message": event.to_string()});
+        assert_eq!(telling_events(Service::AmazonSes, &envelope).unwrap().len(), 1, "{event}");
+        let inspection = inspect_event(Service::AmazonSes, &enveloped(&event)).unwrap();
+        assert_eq!((inspection.kind, inspection.recipients.len()), (Kind::Other, 0), "{event}");
+    }
+    for event in [
+        json!({"eventType": "Delivery", "delivery": {"recipients": ["who@a.org"]}, "mail": mail}),
+        json!({"eventType": "Delivery", "delivery": {"recipients": []}, "mail": mail}),
+        json!({"eventType": "Open", "open": {}, "mail": mail}),
+        json!({"eventType": "DeliveryDelay", "deliveryDelay": {}, "bounce": null, "mail": mail}),
+        json!("Successfully validated SNS topic for Amazon SES event publishing."),
+    ] {
+        let envelope = json!({"MessageId": "m-1", "Message": event.to_string()});
+        assert!(telling_events(Service::AmazonSes, &envelope).unwrap().is_empty(), "{event}");
+    }
 }

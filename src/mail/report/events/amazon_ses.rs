@@ -13,7 +13,12 @@ use crate::mail::report::{
 };
 
 pub(super) fn read(envelope: &Value) -> Option<Inspection> {
-    let notice = sns::read_message(text(envelope, "/Message")?)?;
+    let message = text(envelope, "/Message")?;
+    let is_about_somebody = |notice: &sns::Notification| notice.kind != Kind::Dsn || !notice.recipients.is_empty();
+    let Some(notice) = sns::read_message(message).filter(is_about_somebody) else {
+        // What tells of a failure and can't be read is listed, and changes nothing: it is not to be lost unseen.
+        return tells_of_failure(message).then(Inspection::default);
+    };
     let is_telling = |one: &ReportRecipient| matches!(one.action, Action::Failed | Action::Complaint);
     if notice.kind == Kind::Dsn && !notice.recipients.iter().any(is_telling) {
         return None;
@@ -39,4 +44,14 @@ pub(super) fn read(envelope: &Value) -> Option<Inspection> {
     }
     inspection.original.return_paths.extend(notice.sender);
     Some(inspection)
+}
+
+/// Whether it calls itself one of the events that are kept, whatever else is in it.
+fn tells_of_failure(message: &str) -> bool {
+    let Ok(event) = serde_json::from_str::<Value>(message) else { return false };
+    let is_called = |name: &str| {
+        ["/eventType", "/notificationType"].iter().any(|pointer| text(&event, pointer) == Some(name))
+            || event.get(name.to_ascii_lowercase()).is_some_and(|value| !value.is_null())
+    };
+    ["Bounce", "Complaint", "Reject"].into_iter().any(is_called)
 }
