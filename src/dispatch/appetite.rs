@@ -5,6 +5,7 @@
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use super::{
+    aim::Aim,
     bound::Bound,
     choice::Choice,
     claims::Claims,
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     domain::{
         id::{CampaignId, WorkspaceId},
-        provider::{Destination, OTHER},
+        provider::OTHER,
     },
     relay::Throttle,
     store::backlogs::Backlog,
@@ -51,7 +52,7 @@ impl Claims {
         if provider == OTHER && outlook.choice.of_bound(bound).next().is_some() {
             return None;
         }
-        outlook.choice.most(bound, &Destination::whole_provider(provider), self.settings.lease / 2)
+        outlook.choice.most(bound, &Aim::provider(provider), self.settings.lease / 2)
     }
 
     /// The place of what is to be claimed next, and how much of it.

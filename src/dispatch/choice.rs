@@ -5,11 +5,8 @@
 
 use std::{sync::Arc, time::Duration, time::Instant};
 
-use super::{bound::Bound, lane::Lane};
-use crate::{
-    domain::provider::Destination,
-    relay::{Candidate, Readiness, choose},
-};
+use super::{aim::Aim, bound::Bound, lane::Lane};
+use crate::relay::{Candidate, Readiness, choose};
 
 /// The lanes used now.
 #[derive(Debug, Default, Clone)]
@@ -61,12 +58,12 @@ impl Choice {
         self.all().filter(move |lane| bound.is_none_or(|bound| bound.takes(lane.way.relay)))
     }
 
-    /// How many messages to this destination are worth holding for `span`, of campaigns bound to this set; none where nothing
+    /// How many such messages are worth holding for `span`, of campaigns bound to this set; none where nothing
     /// limits them, zero where none may go.
-    pub(super) fn most(&self, bound: Option<&Bound>, destination: &Destination, span: Duration) -> Option<usize> {
+    pub(super) fn most(&self, bound: Option<&Bound>, aim: &Aim, span: Duration) -> Option<usize> {
         let of = |lanes: &[Arc<Lane>]| {
             let lanes = lanes.iter().filter(|lane| bound.is_none_or(|bound| bound.takes(lane.way.relay)));
-            lanes.map(|lane| lane.way.most(destination, span)).sum::<Option<usize>>()
+            lanes.map(|lane| lane.way.most(aim, span)).sum::<Option<usize>>()
         };
         match of(&self.lanes) {
             Some(0) => of(&self.relief),

@@ -14,14 +14,12 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
+    aim::Aim,
     campaign::Campaign,
     index::Subject,
     moment::{LastTime, Moment},
 };
-use crate::{
-    domain::provider::Destination,
-    store::batches::{self, Claimed},
-};
+use crate::store::batches::{self, Claimed};
 
 /// A batch, its lease and its campaign.
 #[derive(Debug)]
@@ -46,7 +44,7 @@ pub(super) struct Work {
     pub(super) claim: Arc<Claim>,
     pub(super) claimed: Claimed,
     /// Whom limits and holds are about.
-    pub(super) destination: Destination,
+    pub(super) aim: Aim,
 }
 
 impl Claim {
@@ -108,9 +106,9 @@ impl Claim {
 
 impl Work {
     /// Hand a delivery out. It counts as out until this is dropped, after its settle was committed.
-    pub(super) fn new(claim: &Arc<Claim>, claimed: Claimed, destination: Destination) -> Self {
+    pub(super) fn new(claim: &Arc<Claim>, claimed: Claimed, aim: Aim) -> Self {
         claim.n_out.fetch_add(1, Ordering::AcqRel);
-        Self { claim: Arc::clone(claim), claimed, destination }
+        Self { claim: Arc::clone(claim), claimed, aim }
     }
 
     /// Whom it is for, as the changes name things.

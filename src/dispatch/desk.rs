@@ -17,6 +17,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
+    aim::Aim,
     balance::Balance,
     bound::Bound,
     claim::Claim,
@@ -27,7 +28,6 @@ use crate::{
     domain::{
         id::{CampaignId, RelayId},
         priority::Priority,
-        provider::Destination,
     },
     relay::Throttle,
     store::batches::Claimed,
@@ -176,10 +176,7 @@ impl Desk {
 
     /// Take out what goes to destinations of which no more than `most` deliveries of each campaign may wait here (none: as many
     /// as do); it is asked for the relays to which the campaign is bound, and whether their batches hold others as well.
-    pub(super) fn take_out(
-        &self,
-        most: impl Fn(Option<&Bound>, &Destination, bool) -> Option<usize>,
-    ) -> Vec<(Destination, Waiting)> {
+    pub(super) fn take_out(&self, most: impl Fn(Option<&Bound>, &Aim, bool) -> Option<usize>) -> Vec<(Aim, Waiting)> {
         let mut queues = self.lock();
         let out: Vec<_> = queues.campaigns.iter_mut().flat_map(|queue| queue.take_out(&most)).collect();
         queues.campaigns.retain(|queue| !queue.is_empty());

@@ -16,7 +16,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
-use super::limits::{Limit, Limits};
+use super::{
+    aim::Aim,
+    limits::{Limit, Limits},
+};
 use crate::{
     domain::{
         delivery::Outcome,
@@ -128,11 +131,8 @@ impl Destinations {
     }
 
     /// Leave to submit a message to this destination over this connection; else how long to wait, or none when nobody knows.
-    pub(super) fn admit(
-        self: &Arc<Self>,
-        destination: &Destination,
-        connection: u64,
-    ) -> Result<Pass, Option<Duration>> {
+    pub(super) fn admit(self: &Arc<Self>, aim: &Aim, connection: u64) -> Result<Pass, Option<Duration>> {
+        let destination = aim.seen(self.has_strangers);
         let limit = self.limit(destination);
         if limit.is_none() && self.n_places.load(Ordering::Acquire) == 0 {
             return Ok(Pass::default());
@@ -159,7 +159,7 @@ impl Destinations {
     }
 
     /// Until when nothing goes to this destination, and whether that is about the whole relay; none when something may.
-    pub(super) fn held_until(&self, destination: &Destination) -> Option<(DateTime<Utc>, bool)> {
+    pub(super) fn held_until(&self, aim: &Aim) -> Option<(DateTime<Utc>, bool)> {
         if self.n_places.load(Ordering::Acquire) == 0 {
             return None;
         }
@@ -169,18 +169,24 @@ impl Destinations {
         };
         match total(&Destination::whole_relay()) {
             Some(hold) => Some((hold.until, true)),
-            None => total(destination).map(|hold| (hold.until, false)),
+            None => total(aim.seen(self.has_strangers)).map(|hold| (hold.until, false)),
         }
+    }
+
+    /// Whether nothing may go to anybody.
+    pub(super) fn is_held(&self) -> bool {
+        self.n_places.load(Ordering::Acquire) > 0
+            && self.lock().get(&Destination::whole_relay()).is_some_and(Place::is_shut)
     }
 
     /// Whether nothing may go to some destination.
     pub(super) fn holds_any(&self) -> bool {
-        let is_held = |place: &Place| place.hold.as_ref().is_some_and(Hold::is_total);
-        self.n_places.load(Ordering::Acquire) > 0 && self.lock().values().any(is_held)
+        self.n_places.load(Ordering::Acquire) > 0 && self.lock().values().any(Place::is_shut)
     }
 
     /// How many messages to this destination are worth holding for `span`; none where nothing limits them.
-    pub(super) fn most(&self, destination: &Destination, span: Duration) -> Option<usize> {
+    pub(super) fn most(&self, aim: &Aim, span: Duration) -> Option<usize> {
+        let destination = aim.seen(self.has_strangers);
         let limit = self.limit(destination);
         if limit.is_none() && self.n_places.load(Ordering::Acquire) == 0 {
             return None;
@@ -191,7 +197,7 @@ impl Destinations {
             self.n_places.store(places.len(), Ordering::Release);
         }
         let place = places.get(destination)?;
-        if place.hold.as_ref().is_some_and(Hold::is_total) {
+        if place.is_shut() {
             return Some(0);
         }
         let by_rate =
@@ -202,11 +208,13 @@ impl Destinations {
     }
 
     /// Note how an attempt ended: what is said about us condemns nobody, and may hold or slow down what goes there.
-    pub(super) fn note(&self, destination: &Destination, attempted: &mut Attempted, random: f64) {
+    pub(super) fn note(&self, aim: &Aim, attempted: &mut Attempted, random: f64) {
+        let destination = aim.seen(self.has_strangers);
+        // Heard as the words of whoever the domain says that it is: what follows is about itself alone.
         let rule = attempted
             .code
             .filter(|code| *code >= 400)
-            .and_then(|code| rule_of(destination.provider(), code, attempted.enhanced.as_deref(), &attempted.text));
+            .and_then(|code| rule_of(aim.run_by(), code, attempted.enhanced.as_deref(), &attempted.text));
         let Some(rule) = rule else {
             if self.n_places.load(Ordering::Acquire) > 0 {
                 self.note_other(destination, attempted.outcome == Outcome::Accepted);
@@ -329,8 +337,12 @@ impl Destinations {
 }
 
 impl Place {
+    fn is_shut(&self) -> bool {
+        self.hold.as_ref().is_some_and(Hold::is_total)
+    }
+
     fn permit(&self) -> Result<Option<Permit>, Option<Duration>> {
-        if self.hold.as_ref().is_some_and(Hold::is_total) {
+        if self.is_shut() {
             return Err(None);
         }
         self.throttle.as_ref().map(Throttle::take).transpose().map_err(Some)

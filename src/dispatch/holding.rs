@@ -1,5 +1,5 @@
 //! Taking back what is held: it waits in Postgres and not in this node. What goes to a provider stays in its batch, which nobody
-//! claims as long as that is held; what stands in a mixed batch, of provider `other`, waits by due time, for its batch goes on.
+//! claims as long as that is held; what stands in a mixed batch, as those of provider `other` are, waits by due time, for its batch goes on.
 //!
 //! Not here: what is held (`destinations`), claiming (`claims`).
 
@@ -7,12 +7,9 @@ use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{bound::Bound, chance::chance, choice::Choice, claims::Claims, link::Link};
+use super::{aim::Aim, bound::Bound, chance::chance, choice::Choice, claims::Claims, link::Link};
 use crate::{
-    domain::{
-        id::{BatchId, DeliveryId, WorkspaceId},
-        provider::{Destination, OTHER},
-    },
+    domain::id::{BatchId, DeliveryId, WorkspaceId},
     store::{StoreError, holds},
 };
 
@@ -32,16 +29,17 @@ impl Claims {
             }
             let span = self.settings.lease;
             // Twice as much as goes soon, so that nothing is taken out that is soon brought back.
-            let most = |bound: Option<&Bound>, destination: &Destination, is_mixed: bool| {
-                let most = choice.most(bound, destination, span)?;
+            let most = |bound: Option<&Bound>, aim: &Aim, is_mixed: bool| {
+                let most = choice.most(bound, aim, span)?;
                 (most == 0 || is_mixed).then_some(most * 2)
             };
             let mut waits: HashMap<DateTime<Utc>, Vec<(DeliveryId, BatchId)>> = HashMap::new();
-            let mut until: HashMap<(Destination, Option<Bound>), Option<DateTime<Utc>>> = HashMap::new();
-            for (destination, (claim, claimed)) in self.lanes.desk(workspace).take_out(most) {
-                let due = until.entry((destination, claim.campaign.bound.clone()));
-                let due = *due.or_insert_with_key(|(destination, bound)| due_at(&choice, bound.as_ref(), destination));
-                if let Some(due) = due.filter(|_| claim.held.provider == OTHER) {
+            let mut until: HashMap<(Aim, Option<Bound>), Option<DateTime<Utc>>> = HashMap::new();
+            for (aim, (claim, claimed)) in self.lanes.desk(workspace).take_out(most) {
+                let is_mixed = aim.is_mixed_in(&claim.held.provider);
+                let due = until.entry((aim, claim.campaign.bound.clone()));
+                let due = *due.or_insert_with_key(|(aim, bound)| due_at(&choice, bound.as_ref(), aim));
+                if let Some(due) = due.filter(|_| is_mixed) {
                     waits.entry(due).or_default().push((claimed.delivery, claim.held.batch));
                 }
             }
@@ -59,8 +57,8 @@ impl Claims {
 
 /// When what is taken out of a mixed batch comes back by itself; none: it stays there, for nothing at all may go, or everything
 /// is held.
-fn due_at(choice: &Choice, bound: Option<&Bound>, destination: &Destination) -> Option<DateTime<Utc>> {
-    let holds: Vec<_> = choice.of_bound(bound).map(|lane| lane.way.destinations.held_until(destination)).collect();
+fn due_at(choice: &Choice, bound: Option<&Bound>, aim: &Aim) -> Option<DateTime<Utc>> {
+    let holds: Vec<_> = choice.of_bound(bound).map(|lane| lane.way.destinations.held_until(aim)).collect();
     if holds.iter().all(|hold| matches!(hold, Some((_, true)))) {
         return None;
     }

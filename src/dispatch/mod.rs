@@ -26,6 +26,7 @@
 //!
 //! Not here: the dialogue (`smtp`), relays (`relay`), SQL (`store`), HTTP (`api`).
 
+mod aim;
 mod appetite;
 mod balance;
 mod books;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    aim::Aim,
     bound::Bound,
     claim::{Claim, Work},
     destinations::Seat,
@@ -20,7 +21,7 @@ use crate::{
         delivery::DeliveryState,
         id::{CampaignId, RelayId},
         priority::Priority,
-        provider::{Destination, OTHER, domain_of},
+        provider::domain_of,
     },
     relay::Throttle,
     store::batches::Claimed,
@@ -44,8 +45,8 @@ pub(super) struct Queue {
 /// What goes to one destination, to one domain where some relay has to know that, and over one relay only where that is so.
 #[derive(Debug)]
 struct Bin {
-    destination: Destination,
-    /// Its deliveries stand in batches of provider `other`, which hold others as well.
+    aim: Aim,
+    /// Its deliveries stand in batches that hold others as well.
     is_mixed: bool,
     domain: Option<Arc<str>>,
     /// An `unknown` one is resent over no other relay.
@@ -81,26 +82,24 @@ impl Queue {
     /// Sort what waits apart by domains.
     pub(super) fn part_by_domain(&mut self) {
         for bin in std::mem::take(&mut self.bins) {
-            self.sort_in(bin.destination.provider(), bin.waiting.into_iter(), true);
+            self.sort_in(bin.aim.run_by(), bin.waiting.into_iter(), true);
         }
     }
 
     fn sort_in(&mut self, provider: &Arc<str>, waiting: impl Iterator<Item = Waiting>, by_domain: bool) {
-        type Key = (Destination, bool, Option<Arc<str>>, Option<RelayId>);
-        let key = |bin: &Bin| (bin.destination.clone(), bin.is_mixed, bin.domain.clone(), bin.pinned);
+        type Key = (Aim, bool, Option<Arc<str>>, Option<RelayId>);
+        let key = |bin: &Bin| (bin.aim.clone(), bin.is_mixed, bin.domain.clone(), bin.pinned);
         let mut places: HashMap<Key, usize> =
             self.bins.iter().enumerate().map(|(place, bin)| (key(bin), place)).collect();
         for (claim, claimed) in waiting {
-            let destination = match &claimed.provider {
-                Some(found) => Destination::whole_provider(found),
-                None => Destination::of(provider, &claimed.address_key),
-            };
-            let is_mixed = claim.held.provider == OTHER;
+            let found = claimed.provider.as_deref().map(Arc::from);
+            let aim = Aim::of(found.as_ref().unwrap_or(provider), &claimed.address_key, by_domain);
+            let is_mixed = aim.is_mixed_in(&claim.held.provider);
             let pinned = claimed.relay.filter(|_| claimed.state == DeliveryState::Unknown);
             let domain = by_domain.then(|| domain_of(&claimed.address_key).into());
-            let place = *places.entry((destination, is_mixed, domain, pinned)).or_insert_with_key(|key| {
-                let (destination, is_mixed, domain, pinned) = key.clone();
-                self.bins.push_back(Bin { destination, is_mixed, domain, pinned, waiting: VecDeque::new() });
+            let place = *places.entry((aim, is_mixed, domain, pinned)).or_insert_with_key(|key| {
+                let (aim, is_mixed, domain, pinned) = key.clone();
+                self.bins.push_back(Bin { aim, is_mixed, domain, pinned, waiting: VecDeque::new() });
                 self.bins.len() - 1
             });
             if let Some(bin) = self.bins.get_mut(place) {
@@ -113,8 +112,7 @@ impl Queue {
     pub(super) fn domains(&self, way: &Way, soon: Duration) -> impl Iterator<Item = &Arc<str>> {
         let is_soon = self.throttles.iter().all(|throttle| throttle.wait() <= soon);
         let bins = self.bins.iter().filter(move |bin| is_soon && self.may_go(bin, way));
-        bins.filter(move |bin| way.destinations.held_until(&bin.destination).is_none())
-            .filter_map(|bin| bin.domain.as_ref())
+        bins.filter(move |bin| way.destinations.held_until(&bin.aim).is_none()).filter_map(|bin| bin.domain.as_ref())
     }
 
     /// The next delivery for this connection of a relay, with its permits; else how long until there may be one, none when
@@ -131,7 +129,7 @@ impl Queue {
         for _ in 0..self.bins.len() {
             let Some(bin) = self.bins.front_mut() else { break };
             let admitted =
-                if bin.may_go(way, self.bound.as_ref()) { way.admit(&bin.destination, connection) } else { Err(None) };
+                if bin.may_go(way, self.bound.as_ref()) { way.admit(&bin.aim, connection) } else { Err(None) };
             let taken = match admitted {
                 Ok(pass) => bin.waiting.pop_front().map(|(claim, claimed)| (claim, claimed, pass)),
                 Err(wait) => {
@@ -139,17 +137,17 @@ impl Queue {
                     None
                 }
             };
-            let destination = taken.as_ref().map(|_| bin.destination.clone());
+            let aim = taken.as_ref().map(|_| bin.aim.clone());
             if bin.waiting.is_empty() {
                 self.bins.pop_front();
             } else {
                 self.bins.rotate_left(1);
             }
             if let Some((claim, claimed, pass)) = taken
-                && let Some(destination) = destination
+                && let Some(aim) = aim
             {
                 // Out before it waits no more: in between its claim would look done.
-                let work = Work::new(&claim, claimed, destination);
+                let work = Work::new(&claim, claimed, aim);
                 claim.wait_less(1);
                 permits.extend(pass.permits.into_iter().flatten());
                 return Ok(Drawn { work, permits, seat: pass.seat });
@@ -162,15 +160,15 @@ impl Queue {
     /// whether its batches are mixed.
     pub(super) fn take_out(
         &mut self,
-        most: impl Fn(Option<&Bound>, &Destination, bool) -> Option<usize>,
-    ) -> Vec<(Destination, Waiting)> {
+        most: impl Fn(Option<&Bound>, &Aim, bool) -> Option<usize>,
+    ) -> Vec<(Aim, Waiting)> {
         let mut out = Vec::new();
         for bin in &mut self.bins {
-            if let Some(most) = most(self.bound.as_ref(), &bin.destination, bin.is_mixed)
+            if let Some(most) = most(self.bound.as_ref(), &bin.aim, bin.is_mixed)
                 && most < bin.waiting.len()
             {
-                let destination = &bin.destination;
-                out.extend(bin.waiting.drain(most..).map(|waiting| (destination.clone(), waiting)));
+                let aim = &bin.aim;
+                out.extend(bin.waiting.drain(most..).map(|waiting| (aim.clone(), waiting)));
             }
         }
         self.bins.retain(|bin| !bin.waiting.is_empty());
@@ -233,7 +231,7 @@ impl Queue {
     pub(super) fn n_by_provider(&self) -> Vec<(Arc<str>, usize)> {
         let mut counts: Vec<(Arc<str>, usize)> = Vec::new();
         for bin in &self.bins {
-            let provider = bin.destination.provider();
+            let provider = bin.aim.run_by();
             match counts.iter_mut().find(|(known, _)| known == provider) {
                 Some((_, n)) => *n += bin.waiting.len(),
                 None => counts.push((Arc::clone(provider), bin.waiting.len())),
@@ -248,7 +246,7 @@ impl Bin {
     fn may_go(&self, way: &Way, bound: Option<&Bound>) -> bool {
         let is_way = match self.pinned {
             Some(pinned) => pinned == way.relay,
-            None => bound.is_none_or(|bound| bound.takes(way.relay)) && !way.yields(bound, &self.destination),
+            None => bound.is_none_or(|bound| bound.takes(way.relay)) && !way.yields(bound, &self.aim),
         };
         is_way && way.domain.as_ref().is_none_or(|only| self.domain.as_ref() == Some(only))
     }

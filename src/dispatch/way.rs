@@ -9,11 +9,12 @@ use std::{
 };
 
 use super::{
+    aim::Aim,
     bound::Bound,
     destinations::{Destinations, Pass},
 };
 use crate::{
-    domain::{id::RelayId, provider::Destination},
+    domain::id::RelayId,
     relay::{Permit, Throttle},
 };
 
@@ -45,15 +46,13 @@ impl Betters {
         *all = betters;
     }
 
-    /// Whether one of them would take a message to this destination, of a campaign that is bound so.
-    fn would_take(&self, bound: Option<&Bound>, destination: &Destination) -> bool {
+    /// Whether one of them would take such a message, of a campaign that is bound so.
+    fn would_take(&self, bound: Option<&Bound>, aim: &Aim) -> bool {
         if !self.has_any.load(Ordering::Acquire) {
             return false;
         }
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().any(|better| {
-            bound.is_none_or(|bound| bound.takes(better.relay)) && better.held_until(destination).is_none()
-        })
+        all.iter().any(|better| bound.is_none_or(|bound| bound.takes(better.relay)) && better.held_until(aim).is_none())
     }
 }
 
@@ -61,24 +60,24 @@ impl Betters {
 pub(super) type Permits = Vec<Permit>;
 
 impl Way {
-    /// Leave for a message to this destination over this connection.
-    pub(super) fn admit(&self, destination: &Destination, connection: u64) -> Result<Pass, Option<Duration>> {
-        self.destinations.admit(destination, connection)
+    /// Leave for such a message over this connection.
+    pub(super) fn admit(&self, aim: &Aim, connection: u64) -> Result<Pass, Option<Duration>> {
+        self.destinations.admit(aim, connection)
     }
 
-    /// Whether it leaves a message to this destination to a better relay.
-    pub(super) fn yields(&self, bound: Option<&Bound>, destination: &Destination) -> bool {
-        self.betters.would_take(bound, destination)
+    /// Whether it leaves such a message to a better relay.
+    pub(super) fn yields(&self, bound: Option<&Bound>, aim: &Aim) -> bool {
+        self.betters.would_take(bound, aim)
     }
 
-    /// How many messages to this destination are worth holding for `span`; none where nothing limits them.
-    pub(super) fn most(&self, destination: &Destination, span: Duration) -> Option<usize> {
-        if self.is_held() { Some(0) } else { self.destinations.most(destination, span) }
+    /// How many such messages are worth holding for `span`; none where nothing limits them.
+    pub(super) fn most(&self, aim: &Aim, span: Duration) -> Option<usize> {
+        if self.is_held() { Some(0) } else { self.destinations.most(aim, span) }
     }
 
     /// Whether nothing at all may go over it: it is held as a whole.
     pub(super) fn is_held(&self) -> bool {
-        self.destinations.held_until(&Destination::whole_relay()).is_some()
+        self.destinations.is_held()
     }
 
     /// A permit of the relay's own rate, or how long to wait for one.

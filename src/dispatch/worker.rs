@@ -103,7 +103,7 @@ async fn turn_away(crew: &Crew, (lane, connection): (&Lane, u64), runway: &mut R
     let inlet = runway.inlet();
     let fare = |flight: &Flight| {
         let mut attempted = refusal.clone();
-        lane.way.destinations.note(&flight.work.destination, &mut attempted, chance());
+        lane.way.destinations.note(&flight.work.aim, &mut attempted, chance());
         attempted
     };
     let mut supplying = pin!(supply(crew, (lane, connection), &inlet, u32::MAX, || Duration::ZERO));
@@ -153,7 +153,7 @@ async fn fly(crew: &Crew, (lane, connection): (&Lane, u64), session: &mut Sessio
             step = advance(&mut pipeline, runway) => {
                 let Some((flight, outcome)) = step else { break };
                 let mut attempted = Attempted::from_session(&outcome);
-                lane.way.destinations.note(&flight.work.destination, &mut attempted, chance());
+                lane.way.destinations.note(&flight.work.aim, &mut attempted, chance());
                 // A relay that closes at every message, be it with a polite 421, is of no use.
                 if matches!(outcome, Outcome::Accepted { .. } | Outcome::Deferred { .. } | Outcome::Rejected { .. }) {
                     if working.is_none() {

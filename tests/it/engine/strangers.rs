@@ -3,15 +3,17 @@
 use std::{net::SocketAddr, time::Duration};
 
 use postrider::{
+    domain::delivery::DeliveryState as State,
     network::{Dns, NetworkPolicy},
     relay::{Connector, DirectError},
     smtp::{Phase, Timeouts},
 };
 
 use crate::support::{
+    campaign::StartedCampaign,
     dns_peer::DnsPeer,
-    engine::loopback,
-    smtp_peer::{Action, Moment, PeerTls, Script, SmtpPeer, Step},
+    engine::{Engine, loopback, quick, until},
+    smtp_peer::{Action, Gate, Moment, PeerTls, Script, SmtpPeer, Step},
 };
 
 /// A peer at 127.0.0.1, 127.0.0.2 … for each script, all on one port and all mail servers of a.test, the first most preferred.
@@ -92,4 +94,33 @@ async fn what_relays_of_this_installation_may_reach_is_not_open_to_strangers_dom
     assert!(matches!(error, DirectError::Refused { .. }), "{error}");
     assert!(error.to_string().contains("127.0.0.1 is a loopback address, which the setting mx.allow does not list"));
     assert_eq!((error.attempted().outcome.as_str(), peers[0].facts().n_connections), ("deferred", 0));
+}
+
+#[tokio::test]
+async fn a_domain_that_passes_for_a_provider_is_held_for_its_words_and_the_provider_is_not() {
+    let (words, gate) = (Action::reply("550 5.7.1 very low reputation of the sending domain"), Gate::closed());
+    let scripts = [
+        Script::default().always(Step::Rcpt, words),
+        Script::default().always(Step::Greeting, Action::Hold(gate.clone())),
+    ];
+    let (dns, peers) = servers(scripts.to_vec()).await;
+    dns.set_mx("shop.test", "mx0.test");
+    dns.set_mx("gmail.com", "mx1.test");
+    let one = StartedCampaign::with_recipients(&["r1@shop.test", "r2@gmail.com"]).await;
+    one.deliver_directly().await;
+    // As it is after its mail servers were looked up, when it named others.
+    sqlx::query("update domains set provider = 'gmail'").execute(one.database.pool()).await.unwrap();
+    let engine = Engine::start_direct(&one, quick(), &dns, peers[0].addr().port());
+    until("the hold is written down and its mail waits for its end", || async {
+        let sql = "select count(*) from deliveries, relay_holds h where h.domain = 'shop.test' and h.provider = 'other'
+                   and attempt > 0 and due_at > now() + interval '40 minutes' and batch_id is null";
+        sqlx::query_scalar::<_, i64>(sql).fetch_one(one.database.pool()).await.unwrap() == 1
+    })
+    .await;
+    gate.open();
+    one.until_n(State::Accepted, 1).await;
+    engine.stop().await;
+    assert_eq!(peers[1].accepted()[0].recipient(), "r2@gmail.com");
+    let n: i64 = sqlx::query_scalar("select count(*) from relay_holds").fetch_one(one.database.pool()).await.unwrap();
+    assert_eq!(n, 1);
 }
