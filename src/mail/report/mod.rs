@@ -18,6 +18,7 @@ mod events;
 mod facts;
 mod fields;
 mod headers;
+mod json;
 mod markup;
 mod origin;
 mod outline;

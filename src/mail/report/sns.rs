@@ -3,14 +3,19 @@
 //! Source: docs.aws.amazon.com/ses, "Amazon SNS notification contents for Amazon SES".
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
     bounce_types::BounceType,
     diagnosis::diagnose,
     facts::{Action, Feedback, Kind, RECIPIENTS_MAX, ReportRecipient, TEXT_MAX_BYTES, tidy},
     headers::Headers,
+    json,
     parts::Part,
 };
+
+/// Most maps, arrays and members of them in one notification; those with every header of a message have some hundred.
+const MEMBERS_MAX: usize = 5_000;
 
 /// What a notification says.
 pub(super) struct Notification {
@@ -191,10 +196,17 @@ fn read_bounce(bounce: Bounce, mailed: &[String]) -> (Kind, Option<Feedback>, Ve
 fn parse(text: &str) -> Option<Event> {
     let joined = text.replace("!\n ", "").replace('\n', "");
     let json = joined.get(joined.find('{')?..)?;
-    let first = |json: &str| serde_json::Deserializer::from_str(json).into_iter::<serde_json::Value>().next()?.ok();
-    let value = first(json)?;
+    let value = value(json)?;
     match Envelope::deserialize(&value) {
         Ok(envelope) => serde_json::from_str(&envelope.message).ok(),
         Err(_) => Event::deserialize(&value).ok(),
     }
+}
+
+/// The first value in a text, if what it takes in memory is in proportion to what SES tells.
+pub(super) fn value(json: &str) -> Option<Value> {
+    if !json::has_at_most(MEMBERS_MAX, json.as_bytes()) {
+        return None;
+    }
+    serde_json::Deserializer::from_str(json).into_iter().next()?.ok()
 }

@@ -39,6 +39,43 @@ pub(super) async fn read(
     body: &[u8],
     now: DateTime<Utc>,
 ) -> Result<Said, Refusal> {
+    let claim = read_claim(webhook, body, now)?;
+    let key = context.certificates.key(&context.https, &claim.certificate).await?;
+    if !verify_rsa(claim.hash, &key, claim.text.as_bytes(), &claim.signature) {
+        return Err(Refusal::Forged("the signature is not by SNS"));
+    }
+    match claim.kind {
+        Kind::Notification => Ok(Said::Notification(parse_events(body)?)),
+        Kind::Confirmation(url) => {
+            if !is_confirmation_at(&url, &claim.host) {
+                return Err(Refusal::Forged("`SubscribeURL` is not a confirmation at the SNS of the topic's region"));
+            }
+            Ok(Said::Confirm(url))
+        }
+        Kind::End => Ok(Said::Ended),
+    }
+}
+
+/// What a message says of itself, to be believed once the signature is found to be right. The message is parsed again then:
+/// what is waited for is the certificate, and meanwhile anybody can send more.
+struct Claim {
+    kind: Kind,
+    /// The host of the topic's region.
+    host: String,
+    /// What is signed, how, and with which certificate.
+    text: String,
+    hash: Hash,
+    signature: Vec<u8>,
+    certificate: String,
+}
+
+enum Kind {
+    Notification,
+    Confirmation(String),
+    End,
+}
+
+fn read_claim(webhook: &InboundWebhook, body: &[u8], now: DateTime<Utc>) -> Result<Claim, Refusal> {
     let message = parse_events(body)?;
     let field = |name: &str| message.get(name).and_then(Value::as_str);
     let required =
@@ -50,13 +87,17 @@ pub(super) async fn read(
     let signed_at = DateTime::parse_from_rfc3339(required("Timestamp")?)
         .map_err(|_| Refusal::Unsigned("`Timestamp` is no time"))?;
     check_age(signed_at.with_timezone(&Utc), MINUTES, now)?;
-    let kind = required("Type")?;
+    let kind = match required("Type")? {
+        "Notification" => Kind::Notification,
+        "SubscriptionConfirmation" => Kind::Confirmation(required("SubscribeURL")?.to_owned()),
+        "UnsubscribeConfirmation" => Kind::End,
+        _ => return Err(Refusal::Events(EventsError::Shape("an SNS message of an unknown type"))),
+    };
     let names: &[&str] = match kind {
-        "Notification" => &["Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"],
-        "SubscriptionConfirmation" | "UnsubscribeConfirmation" => {
+        Kind::Notification => &["Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"],
+        Kind::Confirmation(_) | Kind::End => {
             &["Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"]
         }
-        _ => return Err(Refusal::Events(EventsError::Shape("an SNS message of an unknown type"))),
     };
     let mut text = String::new();
     for name in names {
@@ -73,26 +114,12 @@ pub(super) async fn read(
     };
     let signature =
         STANDARD.decode(required("Signature")?).map_err(|_| Refusal::Unsigned("`Signature` is no base64"))?;
-    let certificate = required("SigningCertURL")?;
+    let certificate = required("SigningCertURL")?.to_owned();
     let host = host_of(topic).ok_or(Refusal::OtherTopic)?;
-    if !is_certificate_of(certificate, &host) {
+    if !is_certificate_of(&certificate, &host) {
         return Err(Refusal::Forged("`SigningCertURL` is not a certificate at the SNS of the topic's region"));
     }
-    let key = context.certificates.key(&context.https, certificate).await?;
-    if !verify_rsa(hash, &key, text.as_bytes(), &signature) {
-        return Err(Refusal::Forged("the signature is not by SNS"));
-    }
-    match kind {
-        "Notification" => Ok(Said::Notification(message)),
-        "SubscriptionConfirmation" => {
-            let url = required("SubscribeURL")?;
-            if !is_confirmation_at(url, &host) {
-                return Err(Refusal::Forged("`SubscribeURL` is not a confirmation at the SNS of the topic's region"));
-            }
-            Ok(Said::Confirm(url.to_owned()))
-        }
-        _ => Ok(Said::Ended),
-    }
+    Ok(Claim { kind, host, text, hash, signature, certificate })
 }
 
 /// Confirm a subscription.

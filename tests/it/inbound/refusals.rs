@@ -241,16 +241,14 @@ async fn a_body_beyond_the_limits_or_of_another_shape_is_refused_as_a_whole() {
     let scene = Scene::new().await;
     let path = scene.webhook("sendgrid").await;
     let sent = scene.sent("gone@a.org").await;
-    let many = |n: usize| Value::from((0..n).map(|_| json!({"event": "open"})).collect::<Vec<_>>());
-    scene.post_sendgrid(&path, &many(1_000)).await.expect(200);
-    scene.post_sendgrid(&path, &many(1_001)).await.expect(422);
+    let many = |n: usize, event: &str| Value::from(vec![json!({"event": event, "sg_event_id": "e"}); n]);
+    scene.post_sendgrid(&path, &many(10_001, "open")).await.expect(200);
+    scene.post_sendgrid(&path, &many(10_001, "bounce")).await.expect(422);
+    let grown = scene.post_sendgrid(&path, &many(20_000, "open")).await.expect(422);
+    assert!(grown.text("/detail").contains("values in one body"), "{:#}", grown.body);
     let deep = format!("[{}{}]", "[".repeat(40), "]".repeat(40));
     scene.post_sendgrid(&path, &serde_json::from_str(&deep).unwrap()).await.expect(422);
     scene.post_sendgrid(&path, &bounce(&sent)).await.expect(422);
-    let mut nameless = bounce(&sent);
-    nameless.as_object_mut().unwrap().remove("sg_event_id");
-    let refused = scene.post_sendgrid(&path, &json!([nameless])).await.expect(422);
-    assert!(refused.text("/detail").contains("without an id"));
     for body in ["", "[", "\u{0}", &"[".repeat(100_000)] {
         let (signature, time) = scene.sign_sendgrid(body, Utc::now());
         scene.post(&path, &sendgrid_headers(&signature, &time), body).await.expect(422);
@@ -258,4 +256,17 @@ async fn a_body_beyond_the_limits_or_of_another_shape_is_refused_as_a_whole() {
     let large = json!([{"event": "open", "x": "x".repeat(1_100_000)}]);
     scene.post_sendgrid(&path, &large).await.expect(413);
     scene.is_untouched("shapes").await;
+}
+
+#[tokio::test]
+async fn an_event_without_an_id_counts_once_and_takes_no_other_with_it() {
+    let scene = Scene::new().await;
+    let path = scene.webhook("sendgrid").await;
+    let mut nameless = bounce(&scene.sent("nameless@a.org").await);
+    nameless.as_object_mut().unwrap().remove("sg_event_id");
+    let events = json!([nameless, bounce(&scene.sent("gone@a.org").await), nameless]);
+    scene.post_sendgrid(&path, &events).await.expect(200);
+    scene.post_sendgrid(&path, &events).await.expect(200);
+    assert_eq!((scene.n_kept().await, scene.read().await), (2, 2));
+    assert_eq!(scene.suppressed().await.len(), 2);
 }

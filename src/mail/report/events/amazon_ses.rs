@@ -48,7 +48,7 @@ pub(super) fn read(envelope: &Value) -> Option<Inspection> {
 
 /// Whether it calls itself one of the events that are kept, whatever else is in it.
 fn tells_of_failure(message: &str) -> bool {
-    let Ok(event) = serde_json::from_str::<Value>(message) else { return false };
+    let Some(event) = sns::value(message) else { return false };
     let is_called = |name: &str| {
         ["/eventType", "/notificationType"].iter().any(|pointer| text(&event, pointer) == Some(name))
             || event.get(name.to_ascii_lowercase()).is_some_and(|value| !value.is_null())

@@ -15,12 +15,14 @@ use serde_json::Value;
 
 use super::{
     facts::{InspectError, Inspection},
-    is_clean,
+    is_clean, json,
 };
 use shape::text;
 
-/// Most events of one request.
-pub const EVENTS_MAX: usize = 1_000;
+/// Most events of one request that tell of something. (SendGrid's largest request has some thousand events.)
+pub const EVENTS_MAX: usize = 10_000;
+/// Most maps, arrays and members of them in one body; SendGrid's largest request has some 35,000.
+const MEMBERS_MAX: usize = 50_000;
 /// Deepest nesting of a body.
 const LEVELS_MAX: usize = 32;
 
@@ -62,7 +64,7 @@ impl Service {
 /// An event that is to be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// The service's own id of it: the same when it comes again.
+    /// The service's own id of it, or all of it where it has none: the same when it comes again.
     pub key: String,
     /// Its JSON.
     pub raw: Vec<u8>,
@@ -75,8 +77,11 @@ pub enum EventsError {
     #[error("the body is not what this service sends: {0}")]
     Shape(&'static str),
     /// More than are taken.
-    #[error("more than {} events in one request", EVENTS_MAX)]
+    #[error("more than {} events that tell of something in one request", EVENTS_MAX)]
     TooMany,
+    /// More than any service sends.
+    #[error("more than {} values in one body", MEMBERS_MAX)]
+    TooMuch,
     /// Not JSON, or nested deeper than any event.
     #[error("the body is not JSON of at most {} levels", LEVELS_MAX)]
     NotJson,
@@ -85,8 +90,12 @@ pub enum EventsError {
 /// A body as JSON.
 ///
 /// # Errors
-/// [`EventsError::NotJson`].
+/// [`EventsError::NotJson`], [`EventsError::TooMuch`].
 pub fn parse_events(body: &[u8]) -> Result<Value, EventsError> {
+    // Whoever knows the address gets so far, for some services without a signature.
+    if !json::has_at_most(MEMBERS_MAX, body) {
+        return Err(EventsError::TooMuch);
+    }
     // The parser has a limit of its own, which keeps the stack; this one keeps what is stored simple.
     let value: Value = serde_json::from_slice(body).map_err(|_| EventsError::NotJson)?;
     if depth(&value) > LEVELS_MAX { Err(EventsError::NotJson) } else { Ok(value) }
@@ -113,13 +122,13 @@ pub fn telling_events(service: Service, body: &Value) -> Result<Vec<Event>, Even
         (_, Value::Object(_)) => single,
         _ => return Err(EventsError::Shape("an object is expected")),
     };
-    if events.len() > EVENTS_MAX {
-        return Err(EventsError::TooMany);
-    }
     let mut telling = Vec::new();
     for event in events {
         if inspect_value(service, event).is_none() {
             continue;
+        }
+        if telling.len() == EVENTS_MAX {
+            return Err(EventsError::TooMany);
         }
         let key = match service {
             Service::AmazonSes => text(event, "/MessageId").map(str::to_owned),
@@ -127,9 +136,10 @@ pub fn telling_events(service: Service, body: &Value) -> Result<Vec<Event>, Even
             Service::Mailgun => text(event, "/event-data/id").map(str::to_owned),
             Service::Postmark => postmark::key(event),
         };
-        let key = key.filter(|key| !key.is_empty()).ok_or(EventsError::Shape("an event without an id"))?;
-        let raw = serde_json::to_vec(event).map_err(|_| EventsError::Shape("not JSON"))?;
-        telling.push(Event { key, raw });
+        let text = serde_json::to_string(event).map_err(|_| EventsError::Shape("not JSON"))?;
+        // One that has no id is known by what it says: it is not to be lost, nor the others with it.
+        let key = key.filter(|key| !key.is_empty()).unwrap_or_else(|| text.clone());
+        telling.push(Event { key, raw: text.into_bytes() });
     }
     Ok(telling)
 }

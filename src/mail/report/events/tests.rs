@@ -51,8 +51,35 @@ fn an_event_is_known_by_the_id_that_the_service_gave_it() {
     assert_eq!(keys(Service::SendGrid, json!([bounce, {"event": "open"}])), ["x"]);
     let complaint = json!({"RecordType": "SpamComplaint", "ID": 42, "Email": "a@b.org"});
     assert_eq!(keys(Service::Postmark, complaint), ["SpamComplaint 42"]);
-    let nameless = json!([{"event": "bounce", "email": "a@b.org"}]);
-    assert!(matches!(telling_events(Service::SendGrid, &nameless), Err(EventsError::Shape(_))));
+    let nameless = |address| json!({"event": "bounce", "email": address});
+    let known = keys(Service::SendGrid, json!([nameless("a@b.org"), bounce, nameless("b@b.org"), nameless("a@b.org")]));
+    assert_eq!((known.len(), known[1].as_str(), &known[0]), (4, "x", &known[3]), "without an id by what they say");
+    assert_ne!(known[0], known[2]);
+}
+
+#[test]
+fn only_events_that_tell_of_something_are_counted() {
+    let many = |n: usize, event: &str| Value::from(vec![json!({"event": event, "sg_event_id": "x"}); n]);
+    assert_eq!(telling_events(Service::SendGrid, &many(EVENTS_MAX + 1, "open")), Ok(Vec::new()));
+    assert_eq!(telling_events(Service::SendGrid, &many(EVENTS_MAX, "bounce")).unwrap().len(), EVENTS_MAX);
+    assert_eq!(telling_events(Service::SendGrid, &many(EVENTS_MAX + 1, "bounce")), Err(EventsError::TooMany));
+}
+
+#[test]
+fn a_body_that_would_grow_in_memory_is_not_parsed() {
+    for small in ["{\"a\":1}", "[]", "0"] {
+        let body = format!("[{}]", vec![small; 1_048_576 / (small.len() + 1)].join(","));
+        assert_eq!(parse_events(body.as_bytes()), Err(EventsError::TooMuch), "{small}");
+    }
+    // What a service sends fits: a request of SendGrid, as large as they come.
+    let event = json!({
+        "email": "somebody@example.org", "timestamp": 1_795_507_200, "smtp-id": "<14c5d75ce93.dfd.64b469@ismtpd-555>",
+        "event": "delivered", "category": ["cat facts", "news"], "sg_event_id": "ZGVsaXZlcmVkLTAtMTIzNDU2Nzg5LUFCQ0RFRkc",
+        "sg_message_id": "14c5d75ce93.dfd.64b469.filter0001.16648.5515E0B88.0", "response": "250 OK", "ip": "192.0.2.7", "tls": 1,
+    })
+    .to_string();
+    let body = format!("[{}]", vec![event.as_str(); 768_000 / (event.len() + 1)].join(","));
+    assert!(parse_events(body.as_bytes()).is_ok());
 }
 
 /// JSON as hostile as it comes, with the names that are looked for.
