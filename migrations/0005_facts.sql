@@ -63,10 +63,10 @@ create index reports_quarantined on reports (workspace_id, id) where state = 'qu
 create index reports_unattributed on reports (workspace_id, id) where delivery_id is null;
 create index reports_by_class on reports (workspace_id, class, id) where class is not null;
 -- Apart from each other: while a mailbox is drained, thousands wait to be filed, and what is to be read is looked for each time.
-create index reports_unread on reports (workspace_id, mailbox_id, id) where state = 'fetched';
+-- In the order in which they are read, of a mailbox or of an inbound webhook.
+create index reports_unread on reports (workspace_id, coalesce(mailbox_id, inbound_webhook_id), n_tries, id)
+    where state = 'fetched';
 create index reports_unfiled on reports (workspace_id, mailbox_id, uid) where state <> 'fetched' and filed_at is null;
-create index reports_open_events on reports (workspace_id, inbound_webhook_id, id)
-    where state = 'fetched' and inbound_webhook_id is not null;
 create index reports_by_delivery on reports (workspace_id, delivery_id) where delivery_id is not null;
 
 -- The event log: facts in the order they were recorded, from which webhooks will be made.

@@ -13,7 +13,7 @@ use super::{context::Context, error::ReportsError, recording::Recorder, source::
 use crate::{
     domain::id::{InboundWebhookId, WorkspaceId},
     mail::report::Service,
-    store::{StoreError, inbound_events},
+    store::inbound_events,
 };
 
 /// Between two looks for events.
@@ -24,6 +24,8 @@ const LEASE_SECONDS: f64 = 30.0;
 const N_WEBHOOKS_MAX: i64 = 1_000;
 /// Steps of one inbound webhook before the others have their turn.
 const N_STEPS_MAX: usize = 20;
+/// At so many inbound webhooks in a row Postgres is away: then it is so for the others too.
+const N_AWAY_MAX: usize = 3;
 
 /// Read events until `shutdown` says true.
 pub(super) async fn keep_reading(context: Arc<Context>, mut shutdown: watch::Receiver<bool>) {
@@ -53,7 +55,7 @@ pub(super) async fn keep_reading(context: Arc<Context>, mut shutdown: watch::Rec
 #[derive(Debug)]
 pub struct EventReader {
     context: Arc<Context>,
-    /// Of those whose last step failed: they know what it wasn't the fault of.
+    /// Of those whose last step failed, also where another node has the lease since: they know what it wasn't the fault of.
     recorders: HashMap<InboundWebhookId, Recorder>,
 }
 
@@ -63,49 +65,65 @@ impl EventReader {
         Self { context, recorders: HashMap::new() }
     }
 
-    /// Read what waits at inbound webhooks that no other node reads. Answers how many events were looked at.
+    /// Read what waits at inbound webhooks that no other node reads. Answers how many events were looked at. One at which
+    /// something goes wrong doesn't hold up the others.
     ///
     /// # Errors
-    /// Postgres; what was not read is read in another round.
+    /// Postgres is away; what was not read is read in another round.
     pub async fn round(&mut self, now: DateTime<Utc>) -> Result<usize, ReportsError> {
         let mut connection = self.context.store.acquire().await?;
         let due = inbound_events::due(&mut connection, N_WEBHOOKS_MAX).await?;
         drop(connection);
-        let mut n_events = 0;
+        let (mut n_events, mut n_away) = (0, 0);
         for (workspace, webhook, kind) in due {
-            let service = Service::parse(&kind).ok_or(StoreError::Corrupt("inbound_webhooks.kind"))?;
-            n_events += self.drain(workspace, webhook, service, now).await?;
+            let Some(service) = Service::parse(&kind) else {
+                tracing::error!(%workspace, inbound_webhook = %webhook, kind, "an inbound webhook of an unknown kind");
+                continue;
+            };
+            let mut recorder = self.recorders.remove(&webhook).unwrap_or_default();
+            let drained = self.drain(&mut recorder, workspace, webhook, service, &mut n_events, now).await;
+            if !recorder.is_done() {
+                self.recorders.insert(webhook, recorder);
+            }
+            match drained {
+                Ok(()) => n_away = 0,
+                Err(ReportsError::Store(error)) if error.is_unavailable() => {
+                    tracing::debug!(%workspace, inbound_webhook = %webhook, %error, "events are left for another round");
+                    n_away += 1;
+                    if n_away == N_AWAY_MAX {
+                        return Err(error.into());
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%workspace, inbound_webhook = %webhook, %error, "events could not be read");
+                }
+            }
         }
         Ok(n_events)
     }
 
     async fn drain(
-        &mut self,
+        &self,
+        recorder: &mut Recorder,
         workspace: WorkspaceId,
         webhook: InboundWebhookId,
         service: Service,
+        n_events: &mut usize,
         now: DateTime<Utc>,
-    ) -> Result<usize, ReportsError> {
+    ) -> Result<(), ReportsError> {
         let (context, holder) = (&*self.context, Uuid::now_v7());
-        let mut recorder = self.recorders.remove(&webhook).unwrap_or_default();
-        let mut n_events = 0;
         for _ in 0..N_STEPS_MAX {
             let mut connection = context.store.acquire().await?;
             if !inbound_events::lease(&mut connection, workspace, webhook, holder, LEASE_SECONDS).await? {
-                return Ok(n_events);
+                return Ok(());
             }
             drop(connection);
-            match recorder.step(context, workspace, Origin::Webhook(webhook, service), now).await {
-                Ok(Some(n)) => n_events += n,
-                Ok(None) => break,
-                Err(error) => {
-                    self.recorders.insert(webhook, recorder);
-                    return Err(error);
-                }
+            match recorder.step(context, workspace, Origin::Webhook(webhook, service), now).await? {
+                Some(n) => *n_events += n,
+                None => break,
             }
         }
         let mut connection = context.store.acquire().await?;
-        inbound_events::release(&mut connection, workspace, webhook, holder).await?;
-        Ok(n_events)
+        Ok(inbound_events::release(&mut connection, workspace, webhook, holder).await?)
     }
 }

@@ -37,6 +37,11 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
+    /// Whether nothing is left to be uncounted.
+    pub(super) fn is_done(&self) -> bool {
+        self.innocent.is_empty()
+    }
+
     /// Read some reports from there. None when there are none; else how many were looked at.
     pub(super) async fn step(
         &mut self,

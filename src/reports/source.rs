@@ -7,7 +7,7 @@ use crate::{
     domain::id::{InboundWebhookId, MailboxId, WorkspaceId},
     mail::report::{InspectError, Inspection, Service, inspect, inspect_event},
     store::{
-        Connection, StoreError, inbound_events,
+        Connection, StoreError,
         reports::{self, Unread},
     },
 };
@@ -30,10 +30,11 @@ impl Origin {
         limit: i64,
         max_bytes: i64,
     ) -> Result<Vec<Unread>, StoreError> {
-        match self {
-            Self::Mailbox(id) => reports::unread(connection, workspace, id, limit, max_bytes).await,
-            Self::Webhook(id, _) => inbound_events::unread(connection, workspace, id, limit, max_bytes).await,
-        }
+        let owner = match self {
+            Self::Mailbox(id) => id.0,
+            Self::Webhook(id, _) => id.0,
+        };
+        reports::unread(connection, workspace, owner, limit, max_bytes).await
     }
 
     /// Read one.

@@ -1,13 +1,13 @@
 //! Events that came by inbound webhooks, on their way to being read: written before the answer, each once; and whose turn
 //! it is to read them.
 //!
-//! They are rows of `reports`. The lease spares work and nothing more: what keeps an event from counting twice is its row.
+//! They are rows of `reports`, and found there as a mailbox's are. The lease spares work and nothing more: what keeps an event from counting twice is its row.
 //! Not here: recording one (`reports`), the webhooks (`inbound_webhooks`).
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Connection, StoreError, reports::Unread};
+use super::{Connection, StoreError};
 use crate::domain::id::{InboundWebhookId, ReportId, WorkspaceId};
 
 /// An event to be written.
@@ -87,11 +87,12 @@ pub async fn due(
     limit: i64,
 ) -> Result<Vec<(WorkspaceId, InboundWebhookId, String)>, StoreError> {
     let rows = sqlx::query!(
-        "select w.workspace_id, w.id, w.kind
-         from (select distinct workspace_id, inbound_webhook_id from reports
-               where state = 'fetched' and inbound_webhook_id is not null limit $1) r
-         join inbound_webhooks w on w.workspace_id = r.workspace_id and w.id = r.inbound_webhook_id
-         where w.lease_until is null or w.lease_until <= clock_timestamp()",
+        "select w.workspace_id, w.id, w.kind from inbound_webhooks w
+         where (w.lease_until is null or w.lease_until <= clock_timestamp()) and exists (
+             select from reports r
+             where r.workspace_id = w.workspace_id and coalesce(r.mailbox_id, r.inbound_webhook_id) = w.id
+                   and r.state = 'fetched')
+         limit $1",
         limit
     )
     .fetch_all(connection)
@@ -140,37 +141,23 @@ pub async fn release(
     Ok(())
 }
 
-/// The oldest events of an inbound webhook that are still to be read, as [`super::reports::unread`] has those of a mailbox.
-pub async fn unread(
+/// Whether more than so many events of an inbound webhook wait to be read.
+pub async fn has_waiting(
     connection: &mut Connection,
     workspace: WorkspaceId,
     webhook: InboundWebhookId,
-    limit: i64,
-    max_bytes: i64,
-) -> Result<Vec<Unread>, StoreError> {
-    let rows = sqlx::query!(
-        r#"with open as (
-             select id, n_tries, size_bytes from reports
-             where workspace_id = $1 and inbound_webhook_id = $2 and state = 'fetched'
-             order by n_tries, id limit $3),
-           fits as (
-             select id, row_number() over w as place, min(n_tries) over () as fewest, n_tries,
-                    sum(size_bytes) over w as n_bytes
-             from open window w as (order by n_tries, id))
-           select r.id, r.raw, r.n_tries from fits f join reports r on r.workspace_id = $1 and r.id = f.id
-           where f.place = 1 or (f.n_tries = 0 and f.fewest = 0 and f.n_bytes <= $4::bigint)
-           order by f.place"#,
+    n_more_than: i64,
+) -> Result<bool, StoreError> {
+    let is_more = sqlx::query_scalar!(
+        r#"select exists (
+             select from reports
+             where workspace_id = $1 and coalesce(mailbox_id, inbound_webhook_id) = $2 and state = 'fetched'
+             offset $3) as "is_more!""#,
         workspace.0,
         webhook.0,
-        limit,
-        max_bytes
+        n_more_than
     )
-    .fetch_all(connection)
+    .fetch_one(connection)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let raw = row.raw.ok_or(StoreError::Corrupt("reports.raw"))?;
-            Ok(Unread { report: ReportId(row.id), raw, n_tries: u32::try_from(row.n_tries).unwrap_or(0) })
-        })
-        .collect()
+    Ok(is_more)
 }

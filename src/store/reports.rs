@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{Connection, StoreError};
 use crate::domain::id::{DeliveryId, MailboxId, ReportId, WorkspaceId};
@@ -151,20 +152,20 @@ pub struct Unread {
     pub n_tries: u32,
 }
 
-/// The oldest reports of a mailbox that are still to be read: those that nobody has tried yet, up to `limit` of them and
+/// The oldest reports of a mailbox, or of an inbound webhook, that are still to be read: those that nobody has tried yet, up to `limit` of them and
 /// some `max_bytes` of raw text; or one that was tried, which may be what ended the process, alone. Of those the one that
 /// was tried least comes first, so that a process which is killed again and again doesn't hit the same one each time.
 pub async fn unread(
     connection: &mut Connection,
     workspace: WorkspaceId,
-    mailbox: MailboxId,
+    owner: Uuid,
     limit: i64,
     max_bytes: i64,
 ) -> Result<Vec<Unread>, StoreError> {
     let rows = sqlx::query!(
         r#"with open as (
              select id, n_tries, size_bytes from reports
-             where workspace_id = $1 and mailbox_id = $2 and state = 'fetched'
+             where workspace_id = $1 and coalesce(mailbox_id, inbound_webhook_id) = $2 and state = 'fetched'
              order by n_tries, id limit $3),
            fits as (
              select id, row_number() over w as place, min(n_tries) over () as fewest, n_tries,
@@ -174,7 +175,7 @@ pub async fn unread(
            where f.place = 1 or (f.n_tries = 0 and f.fewest = 0 and f.n_bytes <= $4::bigint)
            order by f.place"#,
         workspace.0,
-        mailbox.0,
+        owner,
         limit,
         max_bytes
     )
@@ -245,8 +246,7 @@ pub async fn record_all(
         &recorded.iter().map(|one| one.report.0).collect::<Vec<_>>(),
         &recorded.iter().map(|one| one.kind.to_owned()).collect::<Vec<_>>(),
         &recorded.iter().map(|one| one.inspection.clone()).collect::<Vec<_>>(),
-        &recorded.iter().map(|one| one.delivery.map(|delivery| delivery.0)).collect::<Vec<_>>()
-            as &[Option<uuid::Uuid>],
+        &recorded.iter().map(|one| one.delivery.map(|delivery| delivery.0)).collect::<Vec<_>>() as &[Option<Uuid>],
         &recorded.iter().map(|one| one.class.map(str::to_owned)).collect::<Vec<_>>() as &[Option<String>],
         now
     )

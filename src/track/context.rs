@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     clicks::Links,
-    inbound::Certificates,
+    inbound::{Certificates, Crowding},
     touches::{Queue, Waiting},
 };
 use crate::{
@@ -26,6 +26,7 @@ pub struct Context {
     pub(super) pages: Pages,
     pub(super) https: HttpsClient,
     pub(super) certificates: Certificates,
+    pub(super) crowding: Crowding,
 }
 
 impl Context {
@@ -41,7 +42,7 @@ impl Context {
     ) -> Result<(Arc<Self>, Waiting), PageError> {
         let (queue, waiting) = Queue::new(store.clone(), settings);
         let links = Links::new(settings.max_cached_links);
-        let (pages, certificates) = (Pages::new()?, Certificates::default());
-        Ok((Arc::new(Self { store, keyring, queue, links, pages, https, certificates }), waiting))
+        let (pages, certificates, crowding) = (Pages::new()?, Certificates::default(), Crowding::default());
+        Ok((Arc::new(Self { store, keyring, queue, links, pages, https, certificates, crowding }), waiting))
     }
 }

@@ -14,6 +14,7 @@
 
 mod amazon_ses;
 mod certificates;
+mod crowding;
 mod refusal;
 mod signatures;
 
@@ -40,6 +41,7 @@ use crate::{
 };
 
 pub use certificates::Certificates;
+pub use crowding::Crowding;
 use refusal::Refusal;
 
 /// SendGrid's largest request has 768 kB, the others' are smaller, but for bounces that Postmark encloses.
@@ -129,6 +131,9 @@ async fn take(
             telling_events(service, &parse_events(body)?)?
         }
     };
+    if !events.is_empty() && reply::in_time(context.crowding.is_crowded(&context.store, place)).await? {
+        return Err(Refusal::Crowded);
+    }
     reply::in_time(commit(context, place, token, body, events, now)).await?.then_some(()).ok_or(Refusal::Replayed)
 }
 

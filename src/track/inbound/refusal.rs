@@ -45,6 +45,9 @@ pub enum Refusal {
     /// The certificate or the confirmation was answered otherwise than with success.
     #[error("SNS did not hand it out: {0}")]
     NotHandedOut(&'static str),
+    /// So many events wait that more are not taken.
+    #[error("its events come faster than they are read: it is asked to come again")]
+    Crowded,
     /// The secret doesn't open.
     #[error("its secret does not open with this installation's keys: send it again")]
     SecretClosed,
@@ -62,7 +65,7 @@ impl Refusal {
                 ("invalid-signature", 401, "The signature is not accepted")
             }
             Self::Events(_) => ("validation", 422, "Validation failed"),
-            Self::Fetch(_) | Self::NotHandedOut(_) | Self::SecretClosed | Self::Store(_) => {
+            Self::Fetch(_) | Self::NotHandedOut(_) | Self::Crowded | Self::SecretClosed | Self::Store(_) => {
                 ("unavailable", 503, "The database is away")
             }
         }
@@ -75,7 +78,7 @@ pub fn answer(request: &HttpRequest, refusal: &Refusal) -> HttpResponse {
     let (slug, status, title) = refusal.row();
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let detail = if status.is_server_error() {
-        "It can't be checked now; please try again".to_owned()
+        "It can't be taken now; please try again".to_owned()
     } else {
         refusal.to_string()
     };
