@@ -10,6 +10,9 @@ use chrono::{DateTime, Utc};
 use super::{Connection, StoreError};
 use crate::domain::id::{DeliveryId, WorkspaceId};
 
+/// Locks that the addresses of a workspace share: a power of two.
+const N_LOCKS: i32 = 64;
+
 /// Note that these deliveries (to the address of this key) failed softly. Answers those addresses of them that have failed
 /// so often that they are to be suppressed.
 pub async fn count(
@@ -24,6 +27,18 @@ pub async fn count(
         return Ok(HashSet::new());
     }
     let keys: Vec<_> = failed.iter().map(|(address_key, _)| (*address_key).to_owned()).collect();
+    // Two who count the same address at the same time would each miss what the other has written, and neither would see that
+    // it is enough. A lock for each of many addresses would be more than Postgres has, so some addresses share one.
+    sqlx::query!(
+        "select pg_advisory_xact_lock(hashtext($1::uuid::text), x.slot) from (
+             select distinct hashtext(k.address_key) & $3 as slot from unnest($2::text[]) as k (address_key)
+             order by slot) x",
+        workspace.0,
+        &keys,
+        N_LOCKS - 1
+    )
+    .fetch_all(&mut *connection)
+    .await?;
     // What is older than any workspace counts is forgotten with the next one of the same address.
     sqlx::query!(
         "delete from soft_bounces
