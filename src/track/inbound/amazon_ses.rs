@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{refusal::Refusal, signatures::check_age};
 use crate::{
+    domain::id::InboundWebhookId,
     keyring::{Hash, verify_rsa},
     mail::report::{EventsError, parse_events},
     network::https_host,
@@ -40,7 +41,7 @@ pub(super) async fn read(
     now: DateTime<Utc>,
 ) -> Result<Said, Refusal> {
     let claim = read_claim(webhook, body, now)?;
-    let key = context.certificates.key(&context.https, &claim.certificate).await?;
+    let key = context.certificates.key(&context.https, InboundWebhookId(webhook.id), &claim.certificate).await?;
     if !verify_rsa(claim.hash, &key, claim.text.as_bytes(), &claim.signature) {
         return Err(Refusal::Forged("the signature is not by SNS"));
     }

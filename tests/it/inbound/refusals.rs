@@ -135,6 +135,21 @@ async fn a_certificate_is_asked_of_the_sns_of_the_topics_region_only_and_what_is
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_not_there_keeps_no_other_inbound_webhook_waiting() {
+    let scene = Scene::new().await;
+    let (failing, other) = (scene.webhook("amazon_ses").await, scene.webhook("amazon_ses").await);
+    let mut named = ses(&scene.sent("gone@a.org").await, "m-1", &ses_bounce("gone@a.org"), Utc::now());
+    let genuine = scene.sns(named.clone(), "2");
+    named["SigningCertURL"] = format!("https://{SNS}/SimpleNotificationService-aaaa.pem").into();
+    let named = scene.sns(named, "2");
+    scene.post_sns(&failing, &named).await.expect(503);
+    scene.post_sns(&failing, &genuine).await.expect(503);
+    scene.post_sns(&other, &genuine).await.expect(200);
+    scene.post_sns(&failing, &genuine).await.expect(200);
+    assert_eq!(scene.sns.asked().len(), 2);
+}
+
+#[tokio::test]
 async fn what_mailgun_did_not_sign_is_refused_and_no_token_is_taken_with_a_second_body() {
     let scene = Scene::new().await;
     let path = scene.webhook("mailgun").await;
