@@ -60,8 +60,10 @@ struct Queues {
 pub(super) enum Draw {
     /// One or more.
     Some,
-    /// All are throttled; the next permit comes then.
+    /// The relay is throttled; its next permit comes then.
     Wait(Duration),
+    /// The relay isn't, but all that waits for it is; the next permit comes then.
+    Held(Duration),
     /// There is nothing for this relay.
     Empty,
     /// There will be nothing more.
@@ -126,7 +128,7 @@ impl Desk {
                     drawn.push(next);
                 }
                 Err(Some(wait)) => {
-                    end = Draw::Wait(wait);
+                    end = Draw::Held(wait);
                     break;
                 }
                 Err(None) => break,

@@ -173,6 +173,16 @@ impl Destinations {
         }
     }
 
+    /// How long until another connection may carry such a message; none when nobody knows.
+    pub(super) fn wait(&self, aim: &Aim) -> Option<Duration> {
+        if self.n_places.load(Ordering::Acquire) == 0 {
+            return Some(Duration::ZERO);
+        }
+        let places = self.lock();
+        let of = |destination: &Destination| places.get(destination).map_or(Some(Duration::ZERO), Place::wait);
+        Some(of(&Destination::whole_relay())?.max(of(aim.seen(self.has_strangers))?))
+    }
+
     /// Whether nothing may go to anybody.
     pub(super) fn is_held(&self) -> bool {
         self.n_places.load(Ordering::Acquire) > 0
@@ -339,6 +349,12 @@ impl Destinations {
 impl Place {
     fn is_shut(&self) -> bool {
         self.hold.as_ref().is_some_and(Hold::is_total)
+    }
+
+    /// How long until another connection may carry something there; none when nobody knows.
+    fn wait(&self) -> Option<Duration> {
+        let may_go = !self.is_shut() && self.crowd.has_room();
+        may_go.then(|| self.throttle.as_ref().map(Throttle::wait).unwrap_or_default())
     }
 
     fn permit(&self) -> Result<Option<Permit>, Option<Duration>> {

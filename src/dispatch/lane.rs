@@ -1,12 +1,13 @@
 //! The way over one relay, or of a relay without a server the way to one domain: its connections are counted here, its throttle
 //! spent, its health known.
 //!
-//! Not here: the lanes to the domains together (`fleet`), opening connections (`lanes`), what runs over them (`worker`).
+//! Not here: the lanes to the domains together (`fleet`), opening connections (`lanes`), waiting for work (`drawing`), what runs
+//! over them (`worker`).
 
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -14,8 +15,8 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    desk::{Desk, Draw},
-    queue::Drawn,
+    counts::{Counted, Counts, News},
+    desk::Desk,
     way::Way,
 };
 use crate::{
@@ -45,57 +46,15 @@ pub(super) struct Lane {
     pub(super) counts: Arc<Counts>,
     /// Of a lane to one domain the counts of the whole relay.
     whole: Option<Arc<Counts>>,
-    most_of_all: usize,
-    /// Who waits for a permit waits alone, and the others behind it.
-    turn: tokio::sync::Mutex<()>,
+    /// Connections that its relay may have.
+    pub(super) most_of_all: usize,
+    /// Who waits for a permit of the relay waits alone, and the others behind it.
+    pub(super) turn: Arc<tokio::sync::Mutex<()>>,
     /// No further connection is opened before.
     no_more_until: Mutex<Option<Instant>>,
     is_closed: AtomicBool,
-    closing: Notify,
+    pub(super) closing: Notify,
     n_numbered: Arc<AtomicU64>,
-}
-
-/// Whether the relay's health is written down as it is.
-#[derive(Debug, Default)]
-pub(super) struct News {
-    has_worked: AtomicBool,
-    /// It changed and nobody wrote it down yet.
-    pub(super) is_there: AtomicBool,
-}
-
-/// Connections of a lane.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    /// Open or being opened.
-    pub(super) n_open: AtomicUsize,
-    /// Being opened.
-    pub(super) n_opening: AtomicUsize,
-    /// Open, and the relay has answered about a message.
-    pub(super) n_working: AtomicUsize,
-    /// Open, with nothing to do.
-    n_idle: AtomicUsize,
-}
-
-/// Counts something for as long as it lives.
-#[derive(Debug)]
-pub(super) struct Counted<'a>(&'a AtomicUsize);
-
-impl<'a> Counted<'a> {
-    pub(super) fn new(counter: &'a AtomicUsize) -> Self {
-        counter.fetch_add(1, Ordering::AcqRel);
-        Self(counter)
-    }
-
-    /// For what was counted already.
-    pub(super) fn taken(counter: &'a AtomicUsize) -> Self {
-        Self(counter)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 /// A connection of a lane, counted until this is dropped.
@@ -114,6 +73,14 @@ impl Drop for Aboard {
             counts.n_open.fetch_sub(1, Ordering::AcqRel);
         }
     }
+}
+
+/// A connection that is being opened.
+#[derive(Debug)]
+pub(super) struct Opening<'a> {
+    _of_lane: Counted<'a>,
+    /// Of a lane to one domain, as long as it is sure to be soon open.
+    pub(super) of_relay: Option<Counted<'a>>,
 }
 
 /// What a lane is made of.
@@ -146,7 +113,7 @@ impl Lane {
             counts: Arc::default(),
             whole: None,
             most_of_all: parts.max_connections,
-            turn: tokio::sync::Mutex::new(()),
+            turn: Arc::default(),
             no_more_until: Mutex::new(None),
             is_closed: AtomicBool::new(false),
             closing: Notify::new(),
@@ -178,63 +145,37 @@ impl Lane {
             news: Arc::clone(&self.news),
             whole: Some(Arc::clone(&self.counts)),
             most_of_all: self.max_connections,
+            turn: Arc::clone(&self.turn),
             n_numbered: Arc::clone(&self.n_numbered),
             ..lane
         }
     }
 
     /// Whether it is one of many lanes of its relay.
-    fn is_part(&self) -> bool {
+    pub(super) fn is_part(&self) -> bool {
         self.whole.is_some()
+    }
+
+    /// The counts of its whole relay.
+    pub(super) fn of_relay(&self) -> &Arc<Counts> {
+        self.whole.as_ref().unwrap_or(&self.counts)
+    }
+
+    /// Counts a connection as being opened, for as long as this lives.
+    pub(super) fn opening(&self) -> Opening<'_> {
+        let of_relay = self.whole.as_ref().map(|whole| Counted::new(&whole.n_opening));
+        Opening { _of_lane: Counted::new(&self.counts.n_opening), of_relay }
+    }
+
+    /// The same for one that was counted as it was boarded.
+    pub(super) fn boarded(&self) -> Opening<'_> {
+        let of_relay = self.whole.as_ref().map(|whole| Counted::taken(&whole.n_opening));
+        Opening { _of_lane: Counted::taken(&self.counts.n_opening), of_relay }
     }
 
     /// The domain that its connections are for; empty where they are for all.
     pub(super) fn domain(&self) -> &str {
         self.way.domain.as_deref().unwrap_or_default()
-    }
-
-    /// Draws up to `most` deliveries into `drawn`, waiting for work and for permits. False when there will be no more
-    /// for this lane. Cancel-safe: what was drawn is in `drawn`.
-    pub(super) async fn draw(&self, connection: u64, most: usize, drawn: &mut Vec<Drawn>) -> bool {
-        let mut turn = None;
-        loop {
-            let mut arrived = std::pin::pin!(self.desk.arrived.notified());
-            let mut closing = std::pin::pin!(self.closing.notified());
-            arrived.as_mut().enable();
-            closing.as_mut().enable();
-            if self.is_closed() {
-                return false;
-            }
-            let wait = match self.desk.draw(&self.way, connection, most, drawn) {
-                Draw::Some => return true,
-                Draw::Closed => return false,
-                Draw::Wait(wait) => Some(wait),
-                Draw::Empty => None,
-            };
-            let _idle = Counted::new(&self.counts.n_idle);
-            match wait {
-                None => {
-                    turn = None;
-                    tokio::select! {
-                        () = arrived => {}
-                        () = closing => {}
-                    }
-                }
-                Some(wait) if turn.is_some() => {
-                    tokio::select! {
-                        () = tokio::time::sleep(wait) => {}
-                        () = arrived => {}
-                        () = closing => {}
-                    }
-                }
-                Some(_) => {
-                    turn = tokio::select! {
-                        turn = self.turn.lock() => Some(turn),
-                        () = closing => None,
-                    };
-                }
-            }
-        }
     }
 
     /// A number for a connection that is opened.
@@ -249,8 +190,7 @@ impl Lane {
 
     /// Whether it may have another connection now, if there is work for it.
     pub(super) fn may_have_another(&self, now: Instant) -> bool {
-        let n = |counter: &AtomicUsize| counter.load(Ordering::Acquire);
-        let (n_open, n_opening) = (n(&self.counts.n_open), n(&self.counts.n_opening));
+        let (n_open, n_opening) = (Counts::now(&self.counts.n_open), Counts::now(&self.counts.n_opening));
         let most = match self.readiness(now) {
             Readiness::Ready => self.max_connections,
             Readiness::Trial => 1,
@@ -259,11 +199,15 @@ impl Lane {
         };
         let is_growing_enough = match self.is_part() {
             // A stranger's server gets a further one when all that are open have carried something.
-            true => n(&self.counts.n_working) < n_open,
+            true => Counts::now(&self.counts.n_working) < n_open,
             // Twice as many each round trip, so that a relay isn't stormed and a fast one is soon full.
             false => n_opening * 2 > n_open,
         };
-        !self.is_closed() && n_open < most && self.may_grow(now) && !is_growing_enough && n(&self.counts.n_idle) == 0
+        !self.is_closed()
+            && n_open < most
+            && self.may_grow(now)
+            && !is_growing_enough
+            && Counts::now(&self.counts.n_idle) == 0
     }
 
     /// Count a connection that is about to be opened, until what this gives is dropped; also as being opened, until somebody
@@ -271,14 +215,14 @@ impl Lane {
     pub(super) fn board(self: Arc<Self>) -> Aboard {
         for counts in [Some(&self.counts), self.whole.as_ref()].into_iter().flatten() {
             counts.n_open.fetch_add(1, Ordering::AcqRel);
+            counts.n_opening.fetch_add(1, Ordering::AcqRel);
         }
-        self.counts.n_opening.fetch_add(1, Ordering::AcqRel);
         Aboard(self)
     }
 
     /// Whether its relay has no connection at all.
     pub(super) fn is_unstaffed(&self) -> bool {
-        self.whole.as_ref().unwrap_or(&self.counts).n_open.load(Ordering::Acquire) == 0
+        Counts::now(&self.of_relay().n_open) == 0
     }
 
     /// Whether something waits that it could carry.
@@ -286,17 +230,16 @@ impl Lane {
         self.desk.n_queued() > 0 && (!self.is_part() || self.desk.wait(&self.way).is_some())
     }
 
-    /// How long a connection without work is kept: where others of its relay wait for its place, not at all.
-    pub(super) fn idle(&self, idle: Duration) -> Duration {
-        let is_full = self.whole.as_ref().is_some_and(|whole| whole.n_open.load(Ordering::Acquire) >= self.most_of_all);
-        if is_full && self.desk.n_queued() > 0 { Duration::ZERO } else { idle }
+    /// Whether other domains wait for a connection of its relay, and get none.
+    pub(super) fn has_rivals(&self) -> bool {
+        self.whole.as_ref().is_some_and(|whole| Counts::now(&whole.n_wanted) > 0)
     }
 
     /// Whether a connection should be opened because work is left and nobody waits for it.
     pub(super) fn is_short_of_hands(&self) -> bool {
         self.desk.n_queued() > 0
-            && self.counts.n_idle.load(Ordering::Acquire) == 0
-            && self.counts.n_open.load(Ordering::Acquire) < self.max_connections
+            && Counts::now(&self.counts.n_idle) == 0
+            && Counts::now(&self.counts.n_open) < self.max_connections
     }
 
     /// What may be done with the relay now.
@@ -308,7 +251,7 @@ impl Lane {
     /// relay wants no more of them for now; otherwise the relay is left alone.
     pub(super) fn fail(&self, backoff: Backoff, reason: String, random: f64) {
         let now = Instant::now();
-        if self.counts.n_working.load(Ordering::Acquire) > 0 {
+        if Counts::now(&self.counts.n_working) > 0 {
             tracing::info!(relay = %self.way.relay, workspace = %self.workspace, reason,
                            "a relay takes no further connection for now");
             let pause = backoff.max.mul_f64(0.5 + random / 2.0);

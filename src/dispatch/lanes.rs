@@ -65,6 +65,8 @@ pub(super) struct Terms {
     pub(super) hold_scale: f64,
     /// Connections to one domain without a relay's server; none: nothing is delivered without one.
     pub(super) n_to_domain: Option<usize>,
+    /// So long a connection waits for something to do.
+    pub(super) idle: Duration,
 }
 
 #[derive(Debug)]
@@ -186,7 +188,8 @@ impl Lanes {
         yard.fleets.retain(|fleet| !fleet.whole().is_closed());
         for lane in yard.lanes.iter().filter(|lane| matches!(lane.door, Door::MailServers)) {
             if yard.fleets.iter().all(|fleet| !Arc::ptr_eq(fleet.whole(), lane)) {
-                yard.fleets.push(Fleet::new(Arc::clone(lane), self.terms.n_to_domain.unwrap_or(1)));
+                let n_to_domain = self.terms.n_to_domain.unwrap_or(1);
+                yard.fleets.push(Fleet::new(Arc::clone(lane), n_to_domain, self.terms.idle));
             }
         }
         faults

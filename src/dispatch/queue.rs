@@ -112,7 +112,8 @@ impl Queue {
     pub(super) fn domains(&self, way: &Way, soon: Duration) -> impl Iterator<Item = &Arc<str>> {
         let is_soon = self.throttles.iter().all(|throttle| throttle.wait() <= soon);
         let bins = self.bins.iter().filter(move |bin| is_soon && self.may_go(bin, way));
-        bins.filter(move |bin| way.destinations.held_until(&bin.aim).is_none()).filter_map(|bin| bin.domain.as_ref())
+        bins.filter(move |bin| way.destinations.wait(&bin.aim).is_some_and(|wait| wait <= soon))
+            .filter_map(|bin| bin.domain.as_ref())
     }
 
     /// The next delivery for this connection of a relay, with its permits; else how long until there may be one, none when

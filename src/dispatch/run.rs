@@ -77,7 +77,7 @@ pub async fn run(context: Context, mut shutdown: watch::Receiver<bool>) {
     let held = Arc::new(Held::default());
     let limits = Arc::new(Limits::default());
     let n_to_domain = connector.delivers_directly().then_some(settings.max_connections_to_domain);
-    let terms = Terms { hold_scale: settings.hold_scale, n_to_domain };
+    let terms = Terms { hold_scale: settings.hold_scale, n_to_domain, idle: settings.idle };
     let lanes = Arc::new(Lanes::new(Arc::clone(&keyring), Arc::clone(&limits), terms));
     let (work, started, short_of_hands) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
     let gate = Gate { pulse: Arc::clone(&pulse), changes: Arc::clone(&changes), stale: settings.changes_stale };

@@ -6,11 +6,12 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use chrono::{DateTime, SubsecRound, Utc};
-use tokio::time::{Duration, Instant, sleep, timeout};
+use tokio::time::{Duration, Instant, sleep};
 
 use super::{
     claim::Work,
     crew::Crew,
+    drawing::Drew,
     echo,
     flight::{Flight, Ready},
     gate::Leave,
@@ -25,6 +26,8 @@ use super::{
 };
 use crate::{domain::delivery::DeliveryState, relay::Door, store::batches::Blocked};
 
+/// Messages after which a connection is ended where other domains wait for its place.
+const TURN: usize = 50;
 /// How often a closed gate is looked at.
 const CLOSED: Duration = Duration::from_millis(50);
 
@@ -35,7 +38,7 @@ pub(super) enum Dry {
     Idle,
     /// The lane or the engine ends.
     Closed,
-    /// So many messages were drawn as one connection may carry, or it is as old as one may be.
+    /// So many messages were drawn as one connection may carry, or it is as old as one may be, or others wait for its place.
     Retired,
 }
 
@@ -47,7 +50,7 @@ pub(super) async fn supply(
     (lane, connection): (&Lane, u64),
     inlet: &Arc<Inlet>,
     most: u32,
-    idle: impl Fn() -> Duration,
+    idle: Duration,
 ) -> Dry {
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let mut left = most;
@@ -56,7 +59,9 @@ pub(super) async fn supply(
     let mut drawn: Vec<Drawn> = Vec::with_capacity(crew.settings.doubt_window);
     let opened_at = Instant::now();
     // A connection that was worth opening carries something, however old it may become.
-    while left > 0 && (left == most || opened_at.elapsed() < crew.settings.max_connection_age) {
+    let is_old = |n_drawn: usize| n_drawn > 0 && opened_at.elapsed() >= crew.settings.max_connection_age;
+    let has_had_its_turn = |n_drawn: usize| n_drawn >= TURN && lane.has_rivals();
+    while left > 0 && !is_old(most - left) && !has_had_its_turn(most - left) {
         let n_least = u32::try_from(n_together.min(left)).unwrap_or(1);
         // The semaphore is never closed.
         let Ok(mut places) = Arc::clone(&inlet.ahead).acquire_many_owned(n_least).await else { return Dry::Closed };
@@ -71,10 +76,10 @@ pub(super) async fn supply(
             }
             sleep(CLOSED).await;
         }
-        match timeout(idle(), lane.draw(connection, places.num_permits(), &mut drawn)).await {
-            Ok(true) => {}
-            Ok(false) => return Dry::Closed,
-            Err(_) => return Dry::Idle,
+        match lane.draw(connection, places.num_permits(), idle, &mut drawn).await {
+            Drew::Some => {}
+            Drew::Closed => return Dry::Closed,
+            Drew::Idle => return Dry::Idle,
         }
         left = left.saturating_sub(drawn.len());
         if lane.is_short_of_hands() {

@@ -5,15 +5,16 @@
 
 use std::{
     pin::pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
     chance::chance,
+    counts::{Counted, Counts},
     crew::{Crew, Stage},
     flight::Flight,
-    lane::{Counted, Lane},
+    lane::{Lane, SOON},
     runway::Runway,
     supply::{Dry, supply},
 };
@@ -38,14 +39,21 @@ enum End {
 /// Run a connection of this lane until there is nothing more to do for it. The caller has counted it as being opened.
 pub(super) async fn run(crew: Arc<Crew>, lane: Arc<Lane>) {
     let (mut runway, connection) = (Runway::new(Arc::clone(&crew)), lane.number());
-    let mut opening = Counted::taken(&lane.counts.n_opening);
+    let mut opening = lane.boarded();
     loop {
         let opened = match lane.refusal(Instant::now()) {
             Some(refusal) => Err(Closed::Domain(refusal)),
-            None => tokio::select! {
-                opened = open(&crew, &lane) => opened,
-                () = crew.reached(Stage::Ending) => return runway.clear(ENDING).await,
-            },
+            None => {
+                let mut opened = pin!(open(&crew, &lane));
+                loop {
+                    tokio::select! {
+                        opened = &mut opened => break opened,
+                        // Who answers slowly is not counted on any more: others may be opened.
+                        () = tokio::time::sleep(SOON), if opening.of_relay.is_some() => opening.of_relay = None,
+                        () = crew.reached(Stage::Ending) => return runway.clear(ENDING).await,
+                    }
+                }
+            }
         };
         drop(opening);
         // Others may be opened now, or have to be.
@@ -61,7 +69,10 @@ pub(super) async fn run(crew: Arc<Crew>, lane: Arc<Lane>) {
             }
         };
         match fly(&crew, (&lane, connection), &mut session, &mut runway).await {
-            End::Done => return session.quit().await,
+            End::Done => {
+                let _ending = Counted::new(&lane.of_relay().n_ending);
+                return session.quit().await;
+            }
             End::Retired => session.quit().await,
             End::Broken { reason, n_answers: 0 } => {
                 lane.fail(crew.settings.backoff, reason, chance());
@@ -71,7 +82,7 @@ pub(super) async fn run(crew: Arc<Crew>, lane: Arc<Lane>) {
                 tracing::debug!(relay = %lane.way.relay, reason, n_answers, "a relay closed a connection; it is opened again");
             }
         }
-        opening = Counted::new(&lane.counts.n_opening);
+        opening = lane.opening();
     }
 }
 
@@ -90,7 +101,7 @@ async fn open(crew: &Crew, lane: &Lane) -> Result<Session, Closed> {
     };
     match error.attempted() {
         // While other connections work this one was only one too many.
-        Some(attempted) if lane.counts.n_working.load(Ordering::Acquire) == 0 => {
+        Some(attempted) if Counts::now(&lane.counts.n_working) == 0 => {
             lane.refuse(crew.settings.backoff, &attempted, chance());
             Err(Closed::Domain(attempted))
         }
@@ -106,7 +117,7 @@ async fn turn_away(crew: &Crew, (lane, connection): (&Lane, u64), runway: &mut R
         lane.way.destinations.note(&flight.work.aim, &mut attempted, chance());
         attempted
     };
-    let mut supplying = pin!(supply(crew, (lane, connection), &inlet, u32::MAX, || Duration::ZERO));
+    let mut supplying = pin!(supply(crew, (lane, connection), &inlet, u32::MAX, Duration::ZERO));
     loop {
         runway.turn_away(fare);
         tokio::select! {
@@ -127,8 +138,7 @@ async fn fly(crew: &Crew, (lane, connection): (&Lane, u64), session: &mut Sessio
     let tls: Option<Arc<str>> = session.tls().map(|tls| format!("{} {}", tls.version, tls.cipher).into());
     let most = lane.messages_per_connection.min(crew.settings.max_messages_per_connection);
     let inlet = runway.inlet();
-    let idle = || lane.idle(crew.settings.idle);
-    let mut supplying = pin!(supply(crew, (lane, connection), &inlet, most, idle));
+    let mut supplying = pin!(supply(crew, (lane, connection), &inlet, most, crew.settings.idle));
     let mut dry = None;
     runway.is_dry = false;
     let (mut n_answers, mut last_failure) = (0, None);
@@ -178,7 +188,8 @@ async fn fly(crew: &Crew, (lane, connection): (&Lane, u64), session: &mut Sessio
         (Some(cause), _) if !runway.is_empty() || (n_answers == 0 && last_failure.is_some()) => {
             End::Broken { reason: last_failure.unwrap_or_else(|| cause.to_string()), n_answers }
         }
-        (None, Some(Dry::Retired)) if lane.has_work() => End::Retired,
+        // Others wait for its place: they are served first.
+        (None, Some(Dry::Retired)) if lane.has_work() && !lane.has_rivals() => End::Retired,
         _ => End::Done,
     }
 }

@@ -37,9 +37,14 @@ impl Crowd {
         self.seats.is_empty() && self.most == self.ceiling
     }
 
+    /// Whether a connection that carries none now may carry a message.
+    pub fn has_room(&self) -> bool {
+        self.seats.len() < self.most
+    }
+
     /// Whether this connection may carry another message.
     pub fn admits(&self, connection: u64) -> bool {
-        self.seats.len() < self.most || self.seats.contains_key(&connection)
+        self.has_room() || self.seats.contains_key(&connection)
     }
 
     /// This connection carries a message more.

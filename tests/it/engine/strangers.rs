@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use postrider::{
+    dispatch::Settings,
     domain::delivery::DeliveryState as State,
     network::{Dns, NetworkPolicy},
     relay::{Connector, DirectError},
@@ -123,4 +124,44 @@ async fn a_domain_that_passes_for_a_provider_is_held_for_its_words_and_the_provi
     assert_eq!(peers[1].accepted()[0].recipient(), "r2@gmail.com");
     let n: i64 = sqlx::query_scalar("select count(*) from relay_holds").fetch_one(one.database.pool()).await.unwrap();
     assert_eq!(n, 1);
+}
+
+#[tokio::test]
+async fn a_rate_below_what_its_connections_could_carry_has_none_opened_for_nothing() {
+    let (dns, peers) = servers(vec![Script::default()]).await;
+    let one = StartedCampaign::with_recipients(&[]).await;
+    for n in 0..40 {
+        dns.set_mx(&format!("d{n}.test"), "mx0.test");
+        one.subscribe(&format!("r@d{n}.test"), "subscribed").await;
+    }
+    one.deliver_directly().await;
+    one.change(
+        "update relays set max_connections = 4, rate_messages = 10, rate_per_seconds = 1, revision = revision + 1
+         where workspace_id = $1",
+    )
+    .await;
+    let engine = Engine::start_direct(&one, quick(), &dns, peers[0].addr().port());
+    one.until_campaign_is("sent").await;
+    engine.stop().await;
+    assert_eq!(one.close_books().await, [(State::Accepted, 40)]);
+    assert_eq!(peers[0].facts().n_connections, 40);
+}
+
+#[tokio::test]
+async fn a_connection_without_work_leaves_its_place_to_a_domain_that_has_none() {
+    let (dns, peers) = servers(vec![Script::default()]).await;
+    dns.set_a("late.test", &["127.0.0.98"]);
+    dns.set_mx("b.test", "late.test");
+    let one = StartedCampaign::with_recipients(&["r1@a.test", "r2@b.test"]).await;
+    one.deliver_directly().await;
+    one.change("update relays set max_connections = 1, revision = revision + 1 where workspace_id = $1").await;
+    let settings = Settings { idle: Duration::from_secs(3600), ..quick() };
+    let engine = Engine::start_direct(&one, settings, &dns, peers[0].addr().port());
+    one.until_n(State::Accepted, 1).await;
+    until("the other was tried", || async { one.delivery_tries("r2@b.test").await >= 1 }).await;
+    let late = SocketAddr::new("127.0.0.98".parse().unwrap(), peers[0].addr().port());
+    let late = SmtpPeer::start_on(late, Script::default()).await;
+    one.until_n(State::Accepted, 2).await;
+    engine.stop().await;
+    assert_eq!((peers[0].accepted().len(), late.accepted().len()), (1, 1));
 }
