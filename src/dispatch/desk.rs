@@ -143,6 +143,18 @@ impl Desk {
         }
     }
 
+    /// Draw up to `most` deliveries over this relay that are not to be submitted: nobody's permit is taken for them.
+    pub(super) fn take_off(&self, way: &Way, most: usize, drawn: &mut Vec<Drawn>) {
+        let mut queues = self.lock();
+        let n_before = drawn.len();
+        for queue in &mut queues.campaigns {
+            let left = most.saturating_sub(drawn.len() - n_before);
+            drawn.extend(std::iter::from_fn(|| queue.take_off(way)).take(left));
+        }
+        queues.campaigns.retain(|queue| !queue.is_empty());
+        self.n_queued.fetch_sub(drawn.len() - n_before, Ordering::AcqRel);
+    }
+
     /// How long until something can be drawn for this relay; none when there is nothing for it.
     pub(super) fn wait(&self, way: &Way) -> Option<Duration> {
         let soonest = self.lock().campaigns.iter().filter_map(|queue| queue.wait(way)).min()?;

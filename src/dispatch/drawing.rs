@@ -97,6 +97,18 @@ impl Lane {
         }
     }
 
+    /// Draw up to `most` deliveries into `drawn` that are turned away, as long as the domain is left alone: without permits, and
+    /// without waiting for more.
+    pub(super) fn draw_off(&self, most: usize, drawn: &mut Vec<Drawn>) -> Drew {
+        if self.is_closed() {
+            return Drew::Closed;
+        }
+        if self.refusal(std::time::Instant::now()).is_some() {
+            self.desk.take_off(&self.way, most, drawn);
+        }
+        if drawn.is_empty() { Drew::Idle } else { Drew::Some }
+    }
+
     /// Whether other domains wait for a place, and all are taken.
     fn is_in_the_way(&self) -> bool {
         self.is_part() && self.desk.n_queued() > 0 && Counts::now(&self.of_relay().n_open) >= self.most_of_all

@@ -157,6 +157,21 @@ impl Queue {
         Err(shortest)
     }
 
+    /// The next delivery over this relay of those that are not to be submitted, which need no permit.
+    pub(super) fn take_off(&mut self, way: &Way) -> Option<Drawn> {
+        let may_go =
+            |bin: &Bin| bin.may_go(way, self.bound.as_ref()) && way.destinations.held_until(&bin.aim).is_none();
+        let place = self.bins.iter().position(may_go)?;
+        let bin = self.bins.get_mut(place)?;
+        let (claim, claimed) = bin.waiting.pop_front()?;
+        let work = Work::new(&claim, claimed, bin.aim.clone());
+        claim.wait_less(1);
+        if bin.waiting.is_empty() {
+            self.bins.remove(place);
+        }
+        Some(Drawn { work, permits: Permits::new(), seat: None })
+    }
+
     /// Take out what is more than may wait here for its destination; `most` is asked for relays to which the campaign is bound, and
     /// whether its batches are mixed.
     pub(super) fn take_out(

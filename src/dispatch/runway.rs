@@ -85,12 +85,34 @@ impl Runway {
         }
     }
 
-    /// So fares everything in the line, as nobody is there to whom it could be submitted. What was granted meanwhile comes into
-    /// the line.
+    /// So fares everything in the line that may go now, as nobody is there to whom it could be submitted.
     pub(super) fn turn_away(&mut self, mut fare: impl FnMut(&Flight) -> Attempted) {
-        self.look();
-        while let Some(ready) = self.line.pop_front() {
+        while let Some(ready) = self.next() {
             let attempted = fare(&ready.flight);
+            self.crew.settle(ready.flight, attempted, None);
+        }
+    }
+
+    /// The first in line that may go, by a last look; what may not go is settled. None while there is none, or nothing may go.
+    fn next(&mut self) -> Option<Ready> {
+        self.look();
+        loop {
+            let first = self.line.front()?;
+            let leave =
+                if self.crew.is_ending() { Leave::Lost } else { self.crew.gate.ask(&first.flight.work, Moment::now()) };
+            if leave == Leave::Closed {
+                return None;
+            }
+            let ready = self.line.pop_front()?;
+            let attempted = match leave {
+                Leave::Granted => return Some(ready),
+                Leave::Lost | Leave::Closed => Attempted::not_submitted(Phase::Mail, "this node gave it back in time"),
+                Leave::Blocked(Block::Stopped) => {
+                    Attempted::not_submitted(Phase::Mail, "the campaign was stopped in time")
+                }
+                Leave::Blocked(Block::Suppressed) => suppressed(Blocked::Suppressed),
+                Leave::Blocked(Block::Unsubscribed) => suppressed(Blocked::Unsubscribed),
+            };
             self.crew.settle(ready.flight, attempted, None);
         }
     }
@@ -124,30 +146,10 @@ impl Source for Runway {
     type Ticket = Flight;
 
     fn take(&mut self) -> Option<Submission<Flight>> {
-        self.look();
-        loop {
-            let first = self.line.front()?;
-            let leave =
-                if self.crew.is_ending() { Leave::Lost } else { self.crew.gate.ask(&first.flight.work, Moment::now()) };
-            if leave == Leave::Closed {
-                return None;
-            }
-            let Ready { mut flight, envelope, message } = self.line.pop_front()?;
-            let attempted = match leave {
-                Leave::Granted => {
-                    flight.permits.drain(..).for_each(Permit::spend);
-                    flight.written_at = Some(Instant::now());
-                    return Some(Submission { ticket: flight, envelope, message });
-                }
-                Leave::Lost | Leave::Closed => Attempted::not_submitted(Phase::Mail, "this node gave it back in time"),
-                Leave::Blocked(Block::Stopped) => {
-                    Attempted::not_submitted(Phase::Mail, "the campaign was stopped in time")
-                }
-                Leave::Blocked(Block::Suppressed) => suppressed(Blocked::Suppressed),
-                Leave::Blocked(Block::Unsubscribed) => suppressed(Blocked::Unsubscribed),
-            };
-            self.crew.settle(flight, attempted, None);
-        }
+        let Ready { mut flight, envelope, message } = self.next()?;
+        flight.permits.drain(..).for_each(Permit::spend);
+        flight.written_at = Some(Instant::now());
+        Some(Submission { ticket: flight, envelope, message })
     }
 
     fn confirm(&mut self, flight: &Flight) -> bool {

@@ -42,7 +42,16 @@ pub(super) enum Dry {
     Retired,
 }
 
-/// Supply a connection with up to `most` messages, over its inlet; when there is none for as long as `idle` says, that is all.
+/// What becomes of what is supplied.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Goal {
+    /// It is submitted; work is waited for so long.
+    Submitted(Duration),
+    /// Nobody is there to whom it could be.
+    TurnedAway,
+}
+
+/// Supply a connection with up to `most` messages, over its inlet; when there is none for as long as its goal says, that is all.
 ///
 /// May be dropped at any moment: what was drawn and not asked for stays in its batch.
 pub(super) async fn supply(
@@ -50,7 +59,7 @@ pub(super) async fn supply(
     (lane, connection): (&Lane, u64),
     inlet: &Arc<Inlet>,
     most: u32,
-    idle: Duration,
+    goal: Goal,
 ) -> Dry {
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let mut left = most;
@@ -76,7 +85,11 @@ pub(super) async fn supply(
             }
             sleep(CLOSED).await;
         }
-        match lane.draw(connection, places.num_permits(), idle, &mut drawn).await {
+        let end = match goal {
+            Goal::Submitted(idle) => lane.draw(connection, places.num_permits(), idle, &mut drawn).await,
+            Goal::TurnedAway => lane.draw_off(places.num_permits(), &mut drawn),
+        };
+        match end {
             Drew::Some => {}
             Drew::Closed => return Dry::Closed,
             Drew::Idle => return Dry::Idle,

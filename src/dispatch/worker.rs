@@ -3,11 +3,7 @@
 //!
 //! Not here: the dialogue (`smtp`), what goes before a message's turn (`supply`), when connections are opened (`lanes`).
 
-use std::{
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{pin::pin, sync::Arc, time::Instant};
 
 use super::{
     chance::chance,
@@ -16,7 +12,7 @@ use super::{
     flight::Flight,
     lane::{Lane, SOON},
     runway::Runway,
-    supply::{Dry, supply},
+    supply::{Dry, Goal, supply},
 };
 use crate::{
     relay::Attempted,
@@ -109,7 +105,8 @@ async fn open(crew: &Crew, lane: &Lane) -> Result<Session, Closed> {
     }
 }
 
-/// Let everything that waits for a domain which can't be reached fare as its refusal says.
+/// Let everything that waits for a domain which can't be reached fare as its refusal says, until it is time to try it again. What
+/// may not be sent any more fares as it would before a server.
 async fn turn_away(crew: &Crew, (lane, connection): (&Lane, u64), runway: &mut Runway, refusal: &Attempted) {
     let inlet = runway.inlet();
     let fare = |flight: &Flight| {
@@ -117,18 +114,18 @@ async fn turn_away(crew: &Crew, (lane, connection): (&Lane, u64), runway: &mut R
         lane.way.destinations.note(&flight.work.aim, &mut attempted, chance());
         attempted
     };
-    let mut supplying = pin!(supply(crew, (lane, connection), &inlet, u32::MAX, Duration::ZERO));
+    let mut supplying = pin!(supply(crew, (lane, connection), &inlet, u32::MAX, Goal::TurnedAway));
     loop {
         runway.turn_away(fare);
         tokio::select! {
             biased;
             _ = &mut supplying => break,
-            () = runway.receive() => {}
+            () = runway.ready() => {}
         }
     }
     runway.turn_away(fare);
     while !runway.is_empty() {
-        runway.receive().await;
+        runway.ready().await;
         runway.turn_away(fare);
     }
 }
@@ -138,7 +135,7 @@ async fn fly(crew: &Crew, (lane, connection): (&Lane, u64), session: &mut Sessio
     let tls: Option<Arc<str>> = session.tls().map(|tls| format!("{} {}", tls.version, tls.cipher).into());
     let most = lane.messages_per_connection.min(crew.settings.max_messages_per_connection);
     let inlet = runway.inlet();
-    let mut supplying = pin!(supply(crew, (lane, connection), &inlet, most, crew.settings.idle));
+    let mut supplying = pin!(supply(crew, (lane, connection), &inlet, most, Goal::Submitted(crew.settings.idle)));
     let mut dry = None;
     runway.is_dry = false;
     let (mut n_answers, mut last_failure) = (0, None);

@@ -1,10 +1,13 @@
 //! Mail servers of recipients' domains that mean no good, or are no good: slow ones, and those that point elsewhere.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use postrider::{
     dispatch::Settings,
-    domain::delivery::DeliveryState as State,
+    domain::{campaign::CampaignMove, delivery::DeliveryState as State},
     network::{Dns, NetworkPolicy},
     relay::{Connector, DirectError},
     smtp::{Phase, Timeouts},
@@ -164,4 +167,38 @@ async fn a_connection_without_work_leaves_its_place_to_a_domain_that_has_none() 
     one.until_n(State::Accepted, 2).await;
     engine.stop().await;
     assert_eq!((peers[0].accepted().len(), late.accepted().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn what_was_stopped_while_a_domain_was_tried_is_not_turned_away_as_if_it_had_been_tried() {
+    let gate = Gate::closed();
+    let greeting = gate.clone();
+    let hold =
+        move |moment: &Moment| if moment.connection > 1 { Action::Hold(greeting.clone()) } else { Action::Proceed };
+    let script = Script::default()
+        .at(Step::Greeting, hold)
+        .at(Step::Ehlo, |moment| match moment.connection {
+            1 => Action::Proceed,
+            _ => Action::ReplyAndClose("421 4.3.2 Not any more".into()),
+        })
+        .at(Step::Mail, |moment| match moment.n {
+            1 => Action::Proceed,
+            _ => Action::ReplyAndClose("421 4.3.2 Enough".into()),
+        });
+    let (dns, peers) = servers(vec![script]).await;
+    let addresses: Vec<_> = (0..8).map(|n| format!("r{n}@a.test")).collect();
+    let one = StartedCampaign::with_recipients(&addresses.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    one.deliver_directly().await;
+    let engine = Engine::start_direct(&one, quick(), &dns, peers[0].addr().port());
+    until("it is tried again", || async { peers[0].facts().n_connections == 2 }).await;
+    assert!(one.n(State::Sending).await > 0, "nothing is in line");
+    one.make(CampaignMove::Pause).await;
+    // By then it is known everywhere: that is the promise.
+    let known_at = Instant::now() + Duration::from_secs(5);
+    until("the pause is known", || async { Instant::now() > known_at }).await;
+    gate.open();
+    until("nothing is in flight", || async { one.n(State::Sending).await == 0 }).await;
+    engine.stop().await;
+    let sql = "select count(*) from every_attempt where text like '%no mail server of a.test%'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(sql).fetch_one(one.database.pool()).await.unwrap(), 0);
 }
