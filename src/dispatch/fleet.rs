@@ -12,6 +12,7 @@ use std::{
 use super::{
     counts::Counts,
     lane::{Lane, SOON},
+    memory::Memory,
 };
 use crate::relay::{Readiness, Throttle};
 
@@ -24,13 +25,15 @@ pub(super) struct Fleet {
     /// So long one of them waits for something to do.
     idle: Duration,
     lanes: Mutex<HashMap<Arc<str>, Arc<Lane>>>,
+    /// Of lanes that are not there any more.
+    memory: Arc<Memory>,
 }
 
 impl Fleet {
     /// Lanes of this relay, each with so many connections at most, which wait so long for something to do.
-    pub(super) fn new(whole: Arc<Lane>, max_connections: usize, idle: Duration) -> Self {
+    pub(super) fn new(whole: Arc<Lane>, max_connections: usize, idle: Duration, memory: Arc<Memory>) -> Self {
         whole.desk.part_by_domain();
-        Self { whole, max_connections, idle, lanes: Mutex::default() }
+        Self { whole, max_connections, idle, lanes: Mutex::default(), memory }
     }
 
     /// The relay.
@@ -49,10 +52,9 @@ impl Fleet {
         let domains = self.whole.desk.domains(&self.whole.way, SOON);
         let mut wanting: Vec<_> = {
             let mut lanes = self.lock();
-            let all = domains.into_iter().map(|domain| {
-                let make = || Arc::new(self.whole.to_domain(&domain, self.max_connections));
-                Arc::clone(lanes.entry(Arc::clone(&domain)).or_insert_with(make))
-            });
+            let all = domains
+                .into_iter()
+                .map(|domain| Arc::clone(lanes.entry(Arc::clone(&domain)).or_insert_with(|| self.make(&domain))));
             all.filter(|lane| lane.may_have_another(now)).collect()
         };
         // A domain's first connection goes before another one's second, and who works before who failed.
@@ -77,11 +79,27 @@ impl Fleet {
         self.whole.way.throttle.as_ref().map_or(usize::MAX, |throttle| within(throttle).max(1))
     }
 
-    /// Forget the lanes without a connection of which nothing has to be known.
+    fn make(&self, domain: &Arc<str>) -> Arc<Lane> {
+        let health = self.memory.recall(self.whole.way.relay, domain);
+        Arc::new(self.whole.to_domain(domain, health, self.max_connections))
+    }
+
+    /// Forget the lanes without a connection, but not that they failed.
     pub(super) fn prune(&self) {
         let now = Instant::now();
-        self.lock()
-            .retain(|_, lane| Arc::strong_count(lane) > 1 || matches!(lane.readiness(now), Readiness::Waiting(_)));
+        self.lock().retain(|domain, lane| {
+            let is_needed = Arc::strong_count(lane) > 1 || matches!(lane.readiness(now), Readiness::Waiting(_));
+            if !is_needed {
+                self.memory.keep(self.whole.way.relay, domain, lane.health());
+            }
+            is_needed
+        });
+    }
+
+    /// Remember which ones failed: it is forgotten itself.
+    pub(super) fn keep(&self) {
+        let lanes = self.lock();
+        lanes.iter().for_each(|(domain, lane)| self.memory.keep(self.whole.way.relay, domain, lane.health()));
     }
 
     /// Let nothing more go over any of them.
@@ -92,5 +110,60 @@ impl Fleet {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Lane>>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{desk::Desk, destinations::Destinations, lane::LaneParts, limits::Limits, way::Way};
+    use super::*;
+    use crate::{
+        domain::id::{RelayId, WorkspaceId},
+        relay::{Backoff, Door},
+    };
+
+    fn fleet(memory: &Arc<Memory>, relay: RelayId) -> Fleet {
+        let (workspace, desk) = (WorkspaceId::new(), Arc::<Desk>::default());
+        let limits = Arc::<Limits>::default();
+        let destinations = Destinations::new((workspace, relay), 1, Vec::new(), limits, 1.0, Arc::clone(&desk.arrived));
+        let way = Way {
+            relay,
+            throttle: None,
+            weight: None,
+            destinations: Arc::new(destinations.among_strangers(true)),
+            domain: None,
+            betters: Arc::default(),
+        };
+        let whole = Lane::new(LaneParts {
+            workspace,
+            way,
+            revision: 1,
+            priority: 1,
+            door: Door::MailServers,
+            max_connections: 1,
+            messages_per_connection: 1,
+            desk,
+        });
+        Fleet::new(Arc::new(whole), 1, Duration::from_secs(1), Arc::clone(memory))
+    }
+
+    #[test]
+    fn a_domain_that_failed_is_known_when_its_lane_and_its_fleet_are_forgotten() {
+        let (memory, relay, domain) = (Arc::default(), RelayId::new(), Arc::<str>::from("a.test"));
+        // It may be tried again at once.
+        let backoff = Backoff { first: Duration::ZERO, max: Duration::ZERO };
+        for n in 0..3 {
+            let fleet = fleet(&memory, relay);
+            let lane = fleet.make(&domain);
+            assert_eq!(lane.health().n_failures(), n);
+            lane.fail(backoff, "no".into(), 1.0);
+            fleet.lock().insert(Arc::clone(&domain), lane);
+            if n == 1 {
+                fleet.keep();
+            } else {
+                fleet.prune();
+                assert!(fleet.lock().is_empty());
+            }
+        }
     }
 }

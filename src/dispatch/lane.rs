@@ -121,8 +121,8 @@ impl Lane {
         }
     }
 
-    /// The lane to one domain, over at most so many connections, beside others of this relay.
-    pub(super) fn to_domain(&self, domain: &Arc<str>, max_connections: usize) -> Self {
+    /// The lane to one domain of which that is known, over at most so many connections, beside others of this relay.
+    pub(super) fn to_domain(&self, domain: &Arc<str>, health: Health, max_connections: usize) -> Self {
         let way = Way {
             relay: self.way.relay,
             throttle: self.way.throttle.clone(),
@@ -142,6 +142,7 @@ impl Lane {
             desk: Arc::clone(&self.desk),
         });
         Self {
+            health: Mutex::new(health),
             news: Arc::clone(&self.news),
             whole: Some(Arc::clone(&self.counts)),
             most_of_all: self.max_connections,
@@ -290,6 +291,11 @@ impl Lane {
         let known = self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         known.or_else(|| Some(Attempted::deferred(Phase::Connect, BounceClass::Routing, health.reason()?)))
+    }
+
+    /// What is known of it.
+    pub(super) fn health(&self) -> Health {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn may_grow(&self, now: Instant) -> bool {

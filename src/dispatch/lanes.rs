@@ -1,7 +1,6 @@
-//! The lanes of every workspace that has work: made from its relays, renewed when those are edited, staffed with
-//! connections, and their health told.
+//! The lanes of every workspace that has work: made from its relays, renewed when those are edited, and their health told.
 //!
-//! Not here: one lane (`lane`), the lanes to domains of a relay without a server (`fleet`), one connection (`worker`), which relays are used (`choice`).
+//! Not here: giving them connections (`staff`), one lane (`lane`), the lanes to domains of a relay without a server (`fleet`), one connection (`worker`), which relays are used (`choice`).
 
 use std::{
     collections::HashMap,
@@ -13,20 +12,18 @@ use std::{
 };
 
 use chrono::Utc;
-use tokio::{task::JoinSet, time::timeout};
 
 use super::{
     bound::Bound,
     choice::Choice,
-    crew::{Crew, Stage},
     desk::Desk,
     destinations::Destinations,
     fleet::Fleet,
     holds,
     lane::{Lane, LaneParts},
     limits::{Limit, Limits},
+    memory::Memory,
     way::Way,
-    worker,
 };
 use crate::{
     domain::{
@@ -43,10 +40,6 @@ use crate::{
 const FRESH: Duration = Duration::from_secs(2);
 /// A workspace without work or connections for so long is forgotten.
 const KEEP: Duration = Duration::from_secs(60);
-/// What was cut off has only to say so.
-const AFTER_CUT: Duration = Duration::from_secs(1);
-/// How often staff is looked after, if nobody asks for it.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// The lanes of all workspaces.
 #[derive(Debug)]
@@ -56,6 +49,8 @@ pub(super) struct Lanes {
     keyring: Arc<Keyring>,
     limits: Arc<Limits>,
     terms: Terms,
+    /// Domains that failed without a relay's server.
+    memory: Arc<Memory>,
 }
 
 /// What holds for all lanes.
@@ -96,7 +91,8 @@ pub(super) struct Outlook {
 
 impl Lanes {
     pub(super) fn new(keyring: Arc<Keyring>, limits: Arc<Limits>, terms: Terms) -> Self {
-        Self { yards: Mutex::default(), is_closed: AtomicBool::new(false), keyring, limits, terms }
+        let memory = Arc::default();
+        Self { yards: Mutex::default(), is_closed: AtomicBool::new(false), keyring, limits, terms, memory }
     }
 
     /// What this workspace can send over now; its relays are read if that was long ago.
@@ -189,7 +185,7 @@ impl Lanes {
         for lane in yard.lanes.iter().filter(|lane| matches!(lane.door, Door::MailServers)) {
             if yard.fleets.iter().all(|fleet| !Arc::ptr_eq(fleet.whole(), lane)) {
                 let n_to_domain = self.terms.n_to_domain.unwrap_or(1);
-                yard.fleets.push(Fleet::new(Arc::clone(lane), n_to_domain, self.terms.idle));
+                yard.fleets.push(Fleet::new(Arc::clone(lane), n_to_domain, self.terms.idle, Arc::clone(&self.memory)));
             }
         }
         faults
@@ -283,8 +279,15 @@ impl Lanes {
     pub(super) fn prune(&self) {
         let now = Instant::now();
         let mut yards = self.lock();
-        yards.retain(|_, yard| Self::is_in_use(yard) || now.duration_since(yard.used_at) < KEEP);
+        yards.retain(|_, yard| {
+            let is_needed = Self::is_in_use(yard) || now.duration_since(yard.used_at) < KEEP;
+            if !is_needed {
+                yard.fleets.iter().for_each(Fleet::keep);
+            }
+            is_needed
+        });
         yards.values().flat_map(|yard| &yard.fleets).for_each(Fleet::prune);
+        self.memory.prune(now);
     }
 
     /// Write down the health of the lanes where it changed, and what is held there.
@@ -310,7 +313,7 @@ impl Lanes {
     }
 
     /// Lanes that want another connection now.
-    fn short(&self) -> Vec<Arc<Lane>> {
+    pub(super) fn short(&self) -> Vec<Arc<Lane>> {
         let now = Instant::now();
         let yards = self.lock();
         yards.values().filter(|yard| yard.desk.n_queued() > 0).flat_map(|yard| yard.short(now)).collect()
@@ -343,51 +346,5 @@ impl Yard {
             lane.way.betters.set(betters.collect());
         }
         Choice::of(&self.lanes, &self.bounds, now)
-    }
-}
-
-/// Open connections where they are wanted, until the end is asked for; then wait for those that are open, and cut off what
-/// takes longer than `drain`.
-pub(super) async fn staff(crew: &Arc<Crew>, lanes: &Lanes) {
-    let mut workers = JoinSet::new();
-    while !crew.is_ending() {
-        let mut is_enough = false;
-        while !is_enough {
-            is_enough = true;
-            for lane in lanes.short() {
-                if workers.len() < crew.settings.max_connections || lane.is_unstaffed() {
-                    is_enough = false;
-                    // Counted from here on, so that the next look sees it.
-                    let (crew, aboard) = (Arc::clone(crew), lane.board());
-                    workers.spawn(async move { worker::run(crew, Arc::clone(aboard.lane())).await });
-                }
-            }
-        }
-        tokio::select! {
-            () = crew.short_of_hands.notified() => {}
-            Some(ended) = workers.join_next() => report(ended),
-            () = tokio::time::sleep(LOOK) => {}
-            () = crew.reached(Stage::Ending) => {}
-        }
-    }
-    if timeout(crew.settings.drain, all_ended(&mut workers)).await.is_err() {
-        tracing::warn!(n = workers.len(), "connections still wait for their relays; they are cut off");
-        crew.enter(Stage::Cut);
-        let _ = timeout(AFTER_CUT, all_ended(&mut workers)).await;
-    }
-    workers.shutdown().await;
-}
-
-async fn all_ended(workers: &mut JoinSet<()>) {
-    while let Some(ended) = workers.join_next().await {
-        report(ended);
-    }
-}
-
-fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        tracing::error!(%error, "a connection ended by a fault of this program; what it held will be rescued");
     }
 }

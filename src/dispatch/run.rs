@@ -27,14 +27,14 @@ use super::{
     gate::Gate,
     held::Held,
     keeper::Keeper,
-    lanes::{self, Lanes, Terms},
+    lanes::{Lanes, Terms},
     leases,
     limits::Limits,
     link::Link,
     lookups,
     pulse::Pulse,
     settings::Settings,
-    slices,
+    slices, staff,
 };
 use crate::{
     domain::id::NodeId,
@@ -151,7 +151,7 @@ pub async fn run(context: Context, mut shutdown: watch::Receiver<bool>) {
     let mut claims_link = link();
     let staff = {
         let (crew, lanes) = (Arc::clone(&crew), Arc::clone(&lanes));
-        tokio::spawn(async move { lanes::staff(&crew, &lanes).await })
+        tokio::spawn(async move { staff::run(&crew, &lanes).await })
     };
     {
         let (for_take, for_expand, for_keep) = (shutdown.clone(), shutdown.clone(), shutdown.clone());

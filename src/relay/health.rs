@@ -68,6 +68,11 @@ impl Health {
         }
     }
 
+    /// For how long it could have been tried again by now; zero where it works or is left alone.
+    pub fn overdue(&self, now: Instant) -> Duration {
+        self.retry_at.map(|at| now.saturating_duration_since(at)).unwrap_or_default()
+    }
+
     /// Why it fails, if it does.
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
