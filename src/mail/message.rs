@@ -52,8 +52,8 @@ pub struct Head<'a> {
     pub subject: &'a str,
     /// The same at every try.
     pub date: DateTime<Utc>,
-    /// The signed return path's local part, repeated in a header of its own and as the left side of the Message-ID for
-    /// reports that lose the envelope. It is the same at every try, and nobody can guess another delivery's.
+    /// What the message itself is signed with, in a header of its own and as the left side of the Message-ID, for reports that
+    /// lose the envelope. It is the same at every try, and nobody can guess another delivery's.
     pub delivery_token: &'a str,
     /// The right side of the Message-ID: a host name in ASCII.
     pub message_id_domain: &'a str,
@@ -186,7 +186,7 @@ mod tests {
             to: &to,
             subject,
             date: DateTime::from_timestamp(1_795_507_200, 0).unwrap(),
-            delivery_token: "b-abc",
+            delivery_token: "m-abc",
             message_id_domain: domain,
             unsubscribe_url: Some("https://links.acme.example/u/token"),
         };
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(message.body_html(0).unwrap(), "<p class=\"x\">Grüße</p>\r\n");
         assert_eq!((message.text_body_count(), message.html_body_count(), message.attachment_count()), (1, 1, 0));
         assert_eq!(message.subject(), Some("Grüße"));
-        assert_eq!(message.message_id(), Some("b-abc@acme.example"));
+        assert_eq!(message.message_id(), Some("m-abc@acme.example"));
         assert_eq!(message.date().unwrap().to_rfc3339(), "2026-11-24T08:00:00Z");
         let first =
             |list: Option<&mail_parser::Address<'_>>| list.unwrap().first().unwrap().address().unwrap().to_owned();
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(first(message.reply_to()), "help@acme.example");
         assert!(text.contains("\r\nList-Unsubscribe: <https://links.acme.example/u/token>\r\n"));
         assert!(text.contains("\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"));
-        assert!(text.contains("\r\nX-Postrider-Delivery: b-abc\r\n"));
+        assert!(text.contains("\r\nX-Postrider-Delivery: m-abc\r\n"));
         assert!(text.contains("\r\nPrecedence: bulk\r\n"));
     }
 

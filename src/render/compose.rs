@@ -170,7 +170,7 @@ impl CampaignContent {
         let unsubscribe =
             token::Unsubscribe { workspace: self.workspace.0, recipient: recipient.id.0, campaign: self.id.0 };
         let unsubscribe_url = list_unsubscribe::url(&self.link_base_url, &unsubscribe.sign(keyring));
-        let return_path = return_path::sign(keyring, self.workspace.0, recipient.delivery.0);
+        let signed = return_path::sign(keyring, self.workspace.0, recipient.delivery.0);
         let recipient_id = recipient.id.to_string();
         let variables = Variables {
             attributes: recipient.attributes,
@@ -188,7 +188,7 @@ impl CampaignContent {
             to: recipient.address,
             subject: &subject.into_sink(),
             date: recipient.date,
-            delivery_token: &return_path,
+            delivery_token: &signed.message,
             message_id_domain: &self.message_id_domain,
             unsubscribe_url: Some(&unsubscribe_url),
         };
@@ -207,7 +207,7 @@ impl CampaignContent {
             html.into_sink().0.finish();
         }
         self.skeleton.end(out);
-        Ok(Composed { return_path, needs_smtputf8: recipient.address.needs_smtputf8() })
+        Ok(Composed { return_path: signed.return_path, needs_smtputf8: recipient.address.needs_smtputf8() })
     }
 }
 

@@ -22,20 +22,22 @@ pub(super) fn signed_deliveries(
     workspace: WorkspaceId,
     now: DateTime<Utc>,
 ) -> Vec<DeliveryId> {
-    let texts = inspection
-        .return_path_candidates()
-        .chain(inspection.original.header(DELIVERY_HEADER))
-        .chain(inspection.message_id_candidates());
-    return_path::signed_deliveries(texts, keyring, workspace.0, now).into_iter().map(DeliveryId).collect()
+    let return_paths = inspection.return_path_candidates();
+    let in_message = inspection.original.header(DELIVERY_HEADER).into_iter().chain(inspection.message_id_candidates());
+    let signed = return_path::signed_deliveries(return_paths, in_message, keyring, workspace.0, now);
+    signed.into_iter().map(DeliveryId).collect()
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::string_slice)]
 mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::mail::{report::inspect, return_path::sign};
+    use crate::mail::{
+        report::inspect,
+        return_path::{Signed, sign},
+    };
 
     fn found(headers: &str, original: &str, workspace: WorkspaceId, now: DateTime<Utc>) -> Vec<DeliveryId> {
         let raw = format!(
@@ -55,7 +57,7 @@ mod tests {
     #[test]
     fn a_report_belongs_to_the_delivery_of_its_signature_wherever_that_stands() {
         let (workspace, delivery) = (WorkspaceId::new(), DeliveryId::new());
-        let path = sign(&ring(), workspace.0, delivery.0);
+        let Signed { return_path: path, message } = sign(&ring(), workspace.0, delivery.0);
         let now = Utc::now();
         for (headers, original) in [
             (format!("Delivered-To: {path}@bounces.test\r\n"), String::new()),
@@ -63,22 +65,24 @@ mod tests {
             (format!("Envelope-To: {path}@bounces.test\r\n"), String::new()),
             (format!("To: \"x\" <{path}@bounces.test>\r\n"), String::new()),
             (String::new(), format!("Return-Path: <{path}@bounces.test>\r\n")),
-            (String::new(), format!("X-Postrider-Delivery: {path}\r\n")),
-            (String::new(), format!("Message-ID: <{path}@acme.example>\r\n")),
-            (format!("In-Reply-To: <{path}@acme.example>\r\n"), String::new()),
-            (format!("References: <one@acme.example>\r\n <{path}@acme.example>\r\n"), String::new()),
+            (String::new(), format!("X-Postrider-Delivery: {message}\r\n")),
+            (String::new(), format!("Message-ID: <{message}@acme.example>\r\n")),
+            (format!("In-Reply-To: <{message}@acme.example>\r\n"), String::new()),
+            (format!("References: <one@acme.example>\r\n <{message}@acme.example>\r\n"), String::new()),
         ] {
             assert_eq!(found(&headers, &original, workspace, now), [delivery], "{headers}{original}");
             assert!(found(&headers, &original, WorkspaceId::new(), now).is_empty(), "another workspace's");
             assert!(found(&headers, &original, workspace, now + TimeDelta::days(91)).is_empty(), "expired");
         }
         assert!(found("To: who@else.test\r\n", "", workspace, now).is_empty(), "a name is not believed");
+        let read = format!("Delivered-To: {message}@bounces.test\r\nTo: b-{}@bounces.test\r\n", &message[2..]);
+        assert!(found(&read, "", workspace, now).is_empty(), "who has read the message doesn't know its return path");
     }
 
     #[test]
     fn a_message_further_up_the_thread_is_not_the_one_that_bounced() {
         let (workspace, delivery) = (WorkspaceId::new(), DeliveryId::new());
-        let ours = format!("<{}@acme.example>", sign(&ring(), workspace.0, delivery.0));
+        let ours = format!("<{}@acme.example>", sign(&ring(), workspace.0, delivery.0).message);
         let now = Utc::now();
         let answer = "Message-ID: <answer@else.test>\r\n";
         assert!(found(&format!("References: {ours} <answer@else.test>\r\n"), "", workspace, now).is_empty());
@@ -90,10 +94,10 @@ mod tests {
     fn where_it_was_delivered_to_comes_before_what_it_encloses() {
         let (workspace, first, second, third) =
             (WorkspaceId::new(), DeliveryId::new(), DeliveryId::new(), DeliveryId::new());
-        let path = |delivery: DeliveryId| sign(&ring(), workspace.0, delivery.0);
+        let path = |delivery: DeliveryId| sign(&ring(), workspace.0, delivery.0).return_path;
+        let message = sign(&ring(), workspace.0, third.0).message;
         let headers = format!("Delivered-To: {}@bounces.test\r\n", path(first));
-        let original =
-            format!("Message-ID: <{}@x.test>\r\nReturn-Path: <{}@bounces.test>\r\n", path(third), path(second));
+        let original = format!("Message-ID: <{message}@x.test>\r\nReturn-Path: <{}@bounces.test>\r\n", path(second));
         assert_eq!(found(&headers, &original, workspace, Utc::now()), [first, second, third]);
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     keyring::Keyring,
     mail::{
         address::Address,
-        return_path::ReturnPath,
+        return_path::{ReturnPath, sign},
         token::{Link, Open, Unsubscribe},
     },
 };
@@ -207,12 +207,15 @@ fn a_message_names_its_delivery_and_how_to_leave() {
     assert!(text.is_ascii());
     let path = ReturnPath::parse(&composed.return_path).unwrap();
     assert_eq!(path.verify(&ring(), workspace().0, Utc::now()), Ok(delivery));
-    assert!(text.contains(&format!("\r\nX-Postrider-Delivery: {}\r\n", composed.return_path)));
+    let signed = sign(&ring(), workspace().0, delivery);
+    assert_eq!(composed.return_path, signed.return_path);
+    assert!(text.contains(&format!("\r\nX-Postrider-Delivery: {}\r\n", signed.message)));
+    assert!(!text.contains(&signed.return_path), "who reads the message doesn't learn its return path");
     assert!(text.contains("\r\nList-Unsubscribe: <https://links.acme.example/u/"));
     assert!(text.contains("\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"));
     let parsed = MessageParser::default().parse(text.as_bytes()).unwrap();
     assert_eq!(parsed.subject(), Some("Grüße Ann"));
-    assert_eq!(parsed.message_id(), Some(format!("{}@acme.example", composed.return_path).as_str()));
+    assert_eq!(parsed.message_id(), Some(format!("{}@acme.example", signed.message).as_str()));
     assert_eq!(parsed.body_text(0).unwrap(), "Hi\r\n\r\n");
     assert!(!composed.needs_smtputf8);
 }

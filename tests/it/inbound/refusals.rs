@@ -222,11 +222,18 @@ async fn a_signed_event_about_a_foreign_address_or_without_our_signature_is_list
     let foreign = Sent { address: "victim@b.org".into(), ..gone.clone() };
     let crossed = Sent { address: other.address.clone(), ..gone.clone() };
     let stranger = Scene::new().await;
-    let of_another_workspace = Sent { signed: stranger.sent("gone@a.org").await.signed, ..gone.clone() };
+    let foreign_workspace = stranger.sent("gone@a.org").await;
+    let of_another_workspace =
+        Sent { signed: foreign_workspace.signed, in_message: foreign_workspace.in_message, ..gone.clone() };
     let mut forged = gone.clone();
-    forged.signed.replace_range(10..11, if gone.signed.as_bytes()[10] == b'a' { "b" } else { "a" });
-    let unsigned = Sent { signed: gone.id.0.simple().to_string(), ..gone.clone() };
-    let cases = [&foreign, &crossed, &of_another_workspace, &forged, &unsigned];
+    for text in [&mut forged.signed, &mut forged.in_message] {
+        let turned = if text.as_bytes()[10] == b'a' { "b" } else { "a" };
+        text.replace_range(10..11, turned);
+    }
+    let id = gone.id.0.simple().to_string();
+    let unsigned = Sent { signed: id.clone(), in_message: id, ..gone.clone() };
+    let exchanged = Sent { signed: gone.in_message.clone(), in_message: gone.signed.clone(), ..gone.clone() };
+    let cases = [&foreign, &crossed, &of_another_workspace, &forged, &unsigned, &exchanged];
     for (n, sent) in cases.into_iter().enumerate() {
         let mut event = bounce(sent);
         event["sg_event_id"] = format!("e-{n}").into();

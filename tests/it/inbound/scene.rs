@@ -54,6 +54,8 @@ pub struct Sent {
     pub address: String,
     /// The local part of its return path.
     pub signed: String,
+    /// The left side of its Message-ID.
+    pub in_message: String,
 }
 
 impl Scene {
@@ -110,7 +112,7 @@ impl Scene {
         .await
         .unwrap();
         let signed = return_path::sign(&self.app.keyring, self.app.workspace.0, id.0);
-        Sent { id, address: address.to_owned(), signed }
+        Sent { id, address: address.to_owned(), signed: signed.return_path, in_message: signed.message }
     }
 
     /// A new inbound webhook; answers the path that its service is given.
@@ -231,7 +233,7 @@ pub fn sendgrid_event(sent: &Sent, event: &str, id: &str) -> Value {
     json!({
         "email": sent.address,
         "timestamp": 1_795_507_200,
-        "smtp-id": format!("<{}@x.org>", sent.signed),
+        "smtp-id": format!("<{}@x.org>", sent.in_message),
         "event": event,
         "sg_event_id": id,
         "sg_message_id": "14c5d75ce93.dfd.64b469.filter0001.16648.5515E0B88.0",

@@ -226,7 +226,7 @@ async fn events_of_postmark_are_known_by_its_password_and_our_metadata() {
          boundary=b\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.test\r\n\r\n\
          Final-Recipient: rfc822; dumped@a.org\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n--b\r\n\
          Content-Type: text/rfc822-headers\r\n\r\nX-Postrider-Delivery: {}\r\nSubject: Hello\r\n\r\n--b--\r\n",
-        dumped.signed
+        dumped.in_message
     )
     .into();
     let header = postmark_header();

@@ -73,19 +73,23 @@ async fn a_report_that_is_not_signed_for_a_delivery_of_the_workspace_changes_not
     }
     // Signed for another workspace with our own key, by another installation, and for a delivery that never was.
     let delivery = scene.delivery("gone0@x.test").await;
-    let elsewhere = postrider::mail::return_path::sign(&scene.keyring, uuid::Uuid::now_v7(), delivery.0);
+    let elsewhere = postrider::mail::return_path::sign(&scene.keyring, uuid::Uuid::now_v7(), delivery.0).return_path;
     peer.deliver("INBOX", hard(&format!("{elsewhere}@bounces.test"), "gone0@x.test"));
     let stranger = postrider::keyring::Keyring::from_keys(&[(1, [9; 32])]).unwrap();
-    let strange = postrider::mail::return_path::sign(&stranger, scene.workspace().0, delivery.0);
+    let strange = postrider::mail::return_path::sign(&stranger, scene.workspace().0, delivery.0).return_path;
     peer.deliver("INBOX", hard(&format!("{strange}@bounces.test"), "gone0@x.test"));
     peer.deliver("INBOX", hard(&scene.return_path_of(DeliveryId::new()), "gone0@x.test"));
+    // Of who has only read the message: what it carries, as a return path, and made to look like one.
+    let in_message = scene.in_message("gone0@x.test").await;
+    peer.deliver("INBOX", hard(&format!("{in_message}@bounces.test"), "gone0@x.test"));
+    peer.deliver("INBOX", hard(&format!("b-{}@bounces.test", &in_message[2..]), "gone0@x.test"));
     // A complaint without a signature, and one that names somebody.
     peer.deliver("INBOX", arf("somebody@bounces.test", "abuse"));
 
     scene.drain().await;
     scene.assert_untouched().await;
     let reports = scene.reports().await;
-    assert_eq!(reports.len(), 1 + (local.len() - 2) + 3 + 1);
+    assert_eq!(reports.len(), 1 + (local.len() - 2) + 3 + 2 + 1);
     assert!(reports.iter().all(|report| report.state == "recorded" && report.delivery_id.is_none() && report.is_filed));
 }
 
@@ -104,8 +108,8 @@ async fn a_signed_return_path_condemns_its_own_delivery_and_never_whom_the_repor
 async fn a_report_that_quotes_only_a_message_id_belongs_to_its_delivery_and_a_forged_one_to_nobody() {
     let peer = ImapPeer::start().await;
     let scene = Scene::new(&peer, &["gone@x.test", "angry@x.test", "victim@x.test"]).await;
-    let token = async |address: &str| scene.return_path(address).await.split_once('@').unwrap().0.to_owned();
-    let (gone, angry, victim) = (token("gone@x.test").await, token("angry@x.test").await, token("victim@x.test").await);
+    let (gone, angry) = (scene.in_message("gone@x.test").await, scene.in_message("angry@x.test").await);
+    let victim = scene.in_message("victim@x.test").await;
     let bounce =
         |id: &str| hard("postmaster@x.test", "victim@x.test").replace("Subject: News", &format!("Message-ID: <{id}>"));
     let complaint = |id: &str| arf("somebody@x.test", "abuse").replace("Subject: News", &format!("Message-ID: <{id}>"));
@@ -122,8 +126,9 @@ async fn a_report_that_quotes_only_a_message_id_belongs_to_its_delivery_and_a_fo
     forged.push(victim[..victim.len() - 1].to_owned());
     let delivery = scene.delivery("victim@x.test").await;
     let stranger = postrider::keyring::Keyring::from_keys(&[(1, [9; 32])]).unwrap();
-    forged.push(postrider::mail::return_path::sign(&stranger, scene.workspace().0, delivery.0));
-    forged.push(postrider::mail::return_path::sign(&scene.keyring, uuid::Uuid::now_v7(), delivery.0));
+    forged.push(postrider::mail::return_path::sign(&stranger, scene.workspace().0, delivery.0).message);
+    forged.push(postrider::mail::return_path::sign(&scene.keyring, uuid::Uuid::now_v7(), delivery.0).message);
+    forged.push(scene.return_path("victim@x.test").await.split_once('@').unwrap().0.to_owned());
     forged.extend([delivery.0.simple().to_string(), delivery.to_string()]);
     for id in &forged {
         peer.deliver("INBOX", bounce(&format!("{id}@sender.test")));

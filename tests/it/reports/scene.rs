@@ -159,7 +159,13 @@ impl Scene {
 
     /// The signed return path of this delivery, which need not exist.
     pub fn return_path_of(&self, delivery: DeliveryId) -> String {
-        format!("{}@{BOUNCE_DOMAIN}", return_path::sign(&self.keyring, self.workspace().0, delivery.0))
+        format!("{}@{BOUNCE_DOMAIN}", return_path::sign(&self.keyring, self.workspace().0, delivery.0).return_path)
+    }
+
+    /// What the message of the delivery to this address carries: the left side of its Message-ID.
+    pub async fn in_message(&self, address: &str) -> String {
+        let delivery = self.delivery(address).await;
+        return_path::sign(&self.keyring, self.workspace().0, delivery.0).message
     }
 
     /// A reader of the mailbox, as a node that has just started would have one: leases of the dead have run out.
