@@ -287,6 +287,8 @@ create table slices (
     limit_key text not null,
     node_id uuid not null,
     n_parts integer not null check (n_parts between 0 and 1000000),
+    -- The parts that the node could spend: what it doesn't need is the others'.
+    n_needed integer not null check (n_needed between 0 and 1000000),
     lease_until timestamptz not null,
     primary key (workspace_id, limit_key, node_id)
 );

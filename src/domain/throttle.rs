@@ -1,6 +1,6 @@
 //! The arithmetic of a rate: so many messages in so many seconds, spread evenly.
 //!
-//! The burst is what a tenth of a second allows, at least one message: with a whole second's worth, a second after a while
+//! The burst is what a twentieth of a second allows, at least one message: with a whole second's worth, a second after a while
 //! without work would see twice the rate; with none, a fast rate would be cut into pieces. Not here: spending it (`relay::throttle`), where rates are set (`api`).
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::slice::WHOLE;
 
 /// A burst is one in so many of what a second allows.
-const BURSTS_PER_SECOND: u64 = 10;
+const BURSTS_PER_SECOND: u64 = 20;
 
 /// So many messages in so many seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,6 +59,13 @@ impl Rate {
         u32::try_from(whole / u64::from(self.per_seconds) / BURSTS_PER_SECOND).unwrap_or(u32::MAX).max(1)
     }
 
+    /// The parts of it that would let `n` messages through in `span`, all of them at most.
+    pub fn parts(self, n: u32, span: Duration) -> u32 {
+        let n = u128::from(n) * u128::from(self.per_seconds) * 1_000_000_000 * u128::from(WHOLE);
+        let parts = n.div_ceil((u128::from(self.messages) * span.as_nanos()).max(1));
+        u32::try_from(parts).unwrap_or(WHOLE).min(WHOLE)
+    }
+
     /// How many messages it lets through in `span`, burst included.
     pub fn within(self, span: Duration) -> u64 {
         let n = span.as_nanos() / self.interval().as_nanos();
@@ -73,21 +80,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_spread_evenly_with_a_burst_of_a_tenth_of_a_second() {
+    fn a_rate_is_spread_evenly_with_a_burst_of_a_twentieth_of_a_second() {
         let fast = Rate::new(5000, 3600).unwrap();
         assert_eq!((fast.interval(), fast.burst()), (Duration::from_millis(720), 1));
         let faster = Rate::new(500, 1).unwrap();
-        assert_eq!((faster.interval(), faster.burst()), (Duration::from_millis(2), 50));
-        assert_eq!(faster.within(Duration::from_secs(30)), 15_050);
+        assert_eq!((faster.interval(), faster.burst()), (Duration::from_millis(2), 25));
+        assert_eq!(faster.within(Duration::from_secs(30)), 15_025);
         let slow = Rate::new(1, 86_400).unwrap();
         assert_eq!((slow.burst(), slow.within(Duration::from_secs(30))), (1, 1));
+        assert_eq!(faster.parts(100, Duration::from_secs(1)), WHOLE / 5);
+        assert_eq!((faster.parts(0, Duration::ZERO), faster.parts(9, Duration::ZERO)), (0, WHOLE));
     }
 
     #[test]
     fn slices_of_a_rate_are_together_as_fast_as_the_whole() {
         let rate = Rate::new(500, 1).unwrap();
         let half = rate.slice(WHOLE / 2);
-        assert_eq!((half.interval(), half.burst()), (Duration::from_millis(4), 25));
+        assert_eq!((half.interval(), half.burst()), (Duration::from_millis(4), 12));
         assert_eq!(rate.slice(0).interval(), rate.slice(1).interval());
         for (messages, per_seconds) in [(1, 86_400), (7, 3), (500, 1), (100_000_000, 1)] {
             let rate = Rate::new(messages, per_seconds).unwrap();
@@ -109,7 +118,7 @@ mod tests {
         ) {
             let rate = Rate::new(messages, per_seconds).unwrap();
             let said = u128::from(messages) * u128::from(seconds) / u128::from(per_seconds);
-            let burst = u128::from(messages / per_seconds / 10).max(1);
+            let burst = u128::from(messages / per_seconds / 20).max(1);
             let within = u128::from(rate.within(Duration::from_secs(seconds)));
             prop_assert!(within >= said + burst.min(1) - 1, "{within} is less than {said}");
             // An interval has whole nanoseconds: the faster the rate, the more that is off.

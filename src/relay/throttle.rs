@@ -22,10 +22,18 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 
-use crate::domain::{slice::WHOLE, throttle::Rate};
+use crate::domain::{
+    slice::{WHOLE, need},
+    throttle::Rate,
+};
 
 /// How often somebody who has no slice looks whether there is one now.
 const NO_SLICE: Duration = Duration::from_millis(100);
+
+/// For so long after somebody had to wait for a permit all of a rate is needed.
+const SHORT: Duration = Duration::from_secs(5);
+/// What was spent is looked at in spans of this length at least.
+const SPAN: Duration = Duration::from_secs(1);
 
 /// One rate being spent.
 #[derive(Debug)]
@@ -35,6 +43,8 @@ pub struct Throttle {
     clock: DefaultClock,
     /// Permits that were taken and came back.
     n_returned: AtomicU32,
+    /// Permits that were spent since the need was last looked at.
+    n_spent: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -43,6 +53,10 @@ struct Spending {
     /// Until when the slice is this node's; none: for ever.
     until: Option<Instant>,
     bucket: Option<RateLimiter<NotKeyed, InMemoryState, DefaultClock>>,
+    /// When somebody last had to wait for a permit.
+    short_at: Option<Instant>,
+    /// What was needed when it was last looked at, and when that was.
+    needed: Option<(u32, Instant)>,
 }
 
 /// Leave to submit one message. Dropped without being [spent](Permit::spend) it goes back.
@@ -59,8 +73,9 @@ impl Throttle {
     /// A throttle that has this slice of its rate until then.
     fn with_slice(rate: Rate, n_parts: u32, until: Option<Instant>) -> Self {
         let clock = DefaultClock::default();
-        let spending = Mutex::new(Spending { n_parts, until, bucket: bucket(rate, n_parts, 1, &clock) });
-        Self { rate, spending, clock, n_returned: AtomicU32::new(0) }
+        let bucket = bucket(rate, n_parts, 1, &clock);
+        let spending = Mutex::new(Spending { n_parts, until, bucket, short_at: None, needed: None });
+        Self { rate, spending, clock, n_returned: AtomicU32::new(0), n_spent: AtomicU32::new(0) }
     }
 
     /// Its whole rate.
@@ -72,6 +87,24 @@ impl Throttle {
     pub fn n_parts(&self, now: Instant) -> u32 {
         let spending = self.lock();
         if spending.until.is_some_and(|until| until <= now) { 0 } else { spending.n_parts }
+    }
+
+    /// The parts of it that this node could spend: all as long as somebody has to wait for a permit, else what was spent of
+    /// late and some more.
+    pub fn n_needed(&self, now: Instant) -> u32 {
+        let mut spending = self.lock();
+        if spending.short_at.is_some_and(|at| now.saturating_duration_since(at) < SHORT) {
+            (spending.needed, _) = (Some((WHOLE, now)), self.n_spent.swap(0, Ordering::AcqRel));
+            return WHOLE;
+        }
+        let (n_needed, looked_at) = *spending.needed.get_or_insert((WHOLE, now));
+        let span = now.saturating_duration_since(looked_at);
+        if span < SPAN {
+            return n_needed;
+        }
+        let n_needed = need(self.rate.parts(self.n_spent.swap(0, Ordering::AcqRel), span));
+        spending.needed = Some((n_needed, now));
+        n_needed
     }
 
     /// Spend so many parts of it from now on, until then. A slice that changes gives no message for nothing.
@@ -97,16 +130,20 @@ impl Throttle {
 
     /// A permit, or how long to wait until there is one.
     pub fn take(self: &Arc<Self>) -> Result<Permit, Duration> {
-        let spending = self.lock();
-        let Some(bucket) = &spending.bucket else { return Err(NO_SLICE) };
-        if spending.until.is_some_and(|until| until <= Instant::now()) {
-            return Err(NO_SLICE);
+        let mut spending = self.lock();
+        let now = Instant::now();
+        let taken = match &spending.bucket {
+            Some(bucket) if spending.until.is_none_or(|until| until > now) => {
+                let returned = self.n_returned.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
+                let wait = |until: governor::NotUntil<_>| until.wait_time_from(self.clock.now());
+                if returned.is_ok() { Ok(()) } else { bucket.check().map_err(wait) }
+            }
+            _ => Err(NO_SLICE),
+        };
+        if taken.is_err() {
+            spending.short_at = Some(now);
         }
-        let returned = self.n_returned.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
-        if returned.is_err() {
-            bucket.check().map_err(|until| until.wait_time_from(self.clock.now()))?;
-        }
-        Ok(Permit(Some(Arc::clone(self))))
+        taken.map(|()| Permit(Some(Arc::clone(self))))
     }
 
     /// How long until there is a permit; zero when there is one now. Takes none.
@@ -144,7 +181,9 @@ fn bucket(
 impl Permit {
     /// The message leaves: the permit is used up.
     pub fn spend(mut self) {
-        self.0 = None;
+        if let Some(throttle) = self.0.take() {
+            throttle.n_spent.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -292,6 +331,21 @@ mod tests {
         assert!(throttle.take().is_err());
         throttle.set_slice(WHOLE, now);
         assert_eq!((throttle.n_parts(now), throttle.within(Duration::from_secs(10))), (0, 0));
+    }
+
+    #[test]
+    fn who_waits_for_permits_needs_all_and_who_does_not_needs_what_it_spends() {
+        let (throttle, now) = (throttle(100, 1), Instant::now());
+        assert_eq!(throttle.n_needed(now), WHOLE);
+        for _ in 0..20 {
+            Permit(Some(Arc::clone(&throttle))).spend();
+        }
+        assert_eq!(throttle.n_needed(now + Duration::from_millis(500)), WHOLE, "too short a look");
+        assert_eq!(throttle.n_needed(now + Duration::from_secs(1)), need(WHOLE / 5));
+        assert_eq!(throttle.n_needed(now + Duration::from_secs(2)), 0);
+        while throttle.take().map(Permit::spend).is_ok() {}
+        assert_eq!(throttle.n_needed(now + Duration::from_secs(4)), WHOLE);
+        assert_eq!(throttle.n_needed(now + Duration::from_secs(20)), 0);
     }
 
     #[test]

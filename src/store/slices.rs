@@ -5,7 +5,7 @@
 use super::{Connection, StoreError};
 use crate::domain::{
     id::{NodeId, WorkspaceId},
-    slice::{Grant, lease},
+    slice::{Grant, Slice, lease},
 };
 
 /// A limit that a node uses.
@@ -15,6 +15,8 @@ pub struct Wanted {
     pub key: String,
     /// The parts that the node spends now.
     pub holding: u32,
+    /// The parts that it could spend.
+    pub n_needed: u32,
 }
 
 /// Lease slices of these limits for this node, for so long. Answers what it got of each, in the order that was asked.
@@ -35,7 +37,7 @@ pub async fn renew(
         .await?;
     let keys: Vec<_> = wanted.iter().map(|one| one.key.clone()).collect();
     let rows = sqlx::query!(
-        "select limit_key, node_id, n_parts from slices where workspace_id = $1 and limit_key = any($2)",
+        "select limit_key, node_id, n_parts, n_needed from slices where workspace_id = $1 and limit_key = any($2)",
         workspace.0,
         &keys
     )
@@ -48,22 +50,23 @@ pub async fn renew(
         let mine = of_limit().find(|row| row.node_id == node.0).map_or(0, |row| parts(row.n_parts));
         let others: Vec<_> = of_limit()
             .filter(|row| row.node_id != node.0)
-            .map(|row| (NodeId(row.node_id), parts(row.n_parts)))
+            .map(|row| Slice { node: NodeId(row.node_id), n_parts: parts(row.n_parts), n_needed: parts(row.n_needed) })
             .collect();
         // What ran out is nobody's, whatever the node believes.
-        grants.push(lease(&node, one.holding.min(mine), &others));
+        grants.push(lease(&node, one.holding.min(mine), one.n_needed, &others));
     }
     sqlx::query!(
-        "insert into slices as s (workspace_id, limit_key, node_id, n_parts, lease_until)
-         select $1, x.key, $2, x.n_parts, clock_timestamp() + make_interval(secs => $5)
-         from unnest($3::text[], $4::int[]) as x (key, n_parts)
+        "insert into slices as s (workspace_id, limit_key, node_id, n_parts, n_needed, lease_until)
+         select $1, x.key, $2, x.n_parts, x.n_needed, clock_timestamp() + make_interval(secs => $5)
+         from unnest($3::text[], $4::int[], $6::int[]) as x (key, n_parts, n_needed)
          on conflict (workspace_id, limit_key, node_id) do update
-         set n_parts = excluded.n_parts, lease_until = excluded.lease_until",
+         set n_parts = excluded.n_parts, n_needed = excluded.n_needed, lease_until = excluded.lease_until",
         workspace.0,
         node.0,
         &keys,
         &grants.iter().map(|grant| i32::try_from(grant.n_parts).unwrap_or(0)).collect::<Vec<_>>(),
-        lease_seconds
+        lease_seconds,
+        &wanted.iter().map(|one| i32::try_from(one.n_needed).unwrap_or(0)).collect::<Vec<_>>()
     )
     .execute(&mut *transaction)
     .await?;

@@ -128,7 +128,7 @@ async fn slices_are_never_more_than_the_whole_and_a_dead_node_frees_its_own() {
     let nodes = [NodeId::new(), NodeId::new(), NodeId::new()];
     let renew = async |place: usize, holding: u32, lease: f64| {
         let mut connection = one.store.acquire().await.unwrap();
-        let wanted = [Wanted { key: "relay/x".into(), holding }];
+        let wanted = [Wanted { key: "relay/x".into(), holding, n_needed: WHOLE }];
         slices::renew(&mut connection, one.workspace, nodes[place], &wanted, lease).await.unwrap().remove(0)
     };
     assert_eq!(renew(0, 0, 60.0).await.n_parts, WHOLE);
@@ -141,4 +141,28 @@ async fn slices_are_never_more_than_the_whole_and_a_dead_node_frees_its_own() {
     // Its lease ran out at once: the third gets what it had, although it still believes to have it.
     assert_eq!(renew(2, 0, 60.0).await.n_parts, WHOLE / 2);
     assert_eq!(renew(1, WHOLE / 2, 60.0).await.n_parts, 0);
+}
+
+#[tokio::test]
+async fn a_node_without_work_leaves_its_part_of_a_limit_to_the_others() {
+    let one = StartedCampaign::with_recipients(&[]).await;
+    let nodes = [NodeId::new(), NodeId::new()];
+    let renew = async |place: usize, holding: u32, n_needed: u32| {
+        let mut connection = one.store.acquire().await.unwrap();
+        let wanted = [Wanted { key: "relay/x".into(), holding, n_needed }];
+        slices::renew(&mut connection, one.workspace, nodes[place], &wanted, 60.0).await.unwrap().remove(0)
+    };
+    assert_eq!(renew(0, 0, WHOLE).await.n_parts, WHOLE);
+    // No more work: it keeps a little, and says so a second time.
+    renew(1, 0, WHOLE).await;
+    let idle = renew(0, WHOLE, 0).await;
+    assert!(idle.n_fair > 0 && idle.n_fair < WHOLE / 20, "{idle:?}");
+    assert_eq!(renew(0, idle.n_fair, 0).await.n_parts, idle.n_fair);
+    assert_eq!(renew(1, 0, WHOLE).await.n_parts, WHOLE - idle.n_fair);
+    // Its work is back: the other gives up what is more than half.
+    assert_eq!(renew(0, idle.n_fair, WHOLE).await.n_fair, WHOLE / 2);
+    let other = renew(1, WHOLE - idle.n_fair, WHOLE).await;
+    assert_eq!(other.n_fair, WHOLE / 2);
+    renew(1, other.n_fair, WHOLE).await;
+    assert_eq!(renew(0, idle.n_fair, WHOLE).await.n_parts, WHOLE / 2);
 }
