@@ -27,14 +27,14 @@ use tokio::{
 };
 
 use super::{
-    flight::Ready,
+    flight::Packed,
     inlet::Inlet,
     outcomes::Entry,
     place::{Free, InDoubt, Place},
 };
 
 /// Enough is waiting when it is one in so many of the messages in doubt.
-const PART: usize = 4;
+const PART: usize = 3;
 /// The most of each kind that are written in one go.
 const MOST: usize = 1024;
 
@@ -65,7 +65,7 @@ struct Pages {
 /// A message that waits for its intent, and where it goes with it.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) ready: Ready,
+    pub(super) ready: Packed,
     pub(super) inlet: Arc<Inlet>,
 }
 
@@ -99,7 +99,7 @@ impl Books {
     }
 
     /// Hand in messages of one connection that are ready to be submitted.
-    pub(super) fn ask(&self, messages: Vec<Ready>, inlet: &Arc<Inlet>) {
+    pub(super) fn ask(&self, messages: Vec<Packed>, inlet: &Arc<Inlet>) {
         let mut pages = self.lock();
         for ready in messages {
             let mut one = Waiting { ready, inlet: Arc::clone(inlet) };
@@ -203,6 +203,9 @@ impl Pages {
 
     /// Give places to those that wait for them, in their order; answers what is left.
     fn seat(&mut self, mut free: Free) -> Vec<InDoubt> {
+        if free.is_empty() {
+            return Vec::new();
+        }
         for mut one in std::mem::take(&mut self.waiting) {
             match free.take(&one.inlet.window) {
                 Some(place) => {

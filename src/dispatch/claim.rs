@@ -34,6 +34,10 @@ pub(super) struct Claim {
     /// Deliveries that wait on the desk.
     n_waiting: AtomicUsize,
     n_out: AtomicUsize,
+    /// Deliveries that were open when it was claimed, if they were all seen.
+    n_open: Option<usize>,
+    /// Those of them that are known to be open no more.
+    n_ended: AtomicUsize,
     /// Wakes the loop that gives back what is done.
     done: Arc<Notify>,
 }
@@ -42,7 +46,8 @@ pub(super) struct Claim {
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) claim: Arc<Claim>,
-    pub(super) claimed: Claimed,
+    /// Boxed, for it passes through many hands.
+    pub(super) claimed: Box<Claimed>,
     /// Whom limits and holds are about.
     pub(super) aim: Aim,
 }
@@ -53,6 +58,7 @@ impl Claim {
         campaign: Arc<Campaign>,
         asked_at: Moment,
         lease: Duration,
+        n_open: Option<usize>,
         done: Arc<Notify>,
     ) -> Self {
         Self {
@@ -64,6 +70,8 @@ impl Claim {
             is_lost: AtomicBool::new(false),
             n_waiting: AtomicUsize::new(0),
             n_out: AtomicUsize::new(0),
+            n_open,
+            n_ended: AtomicUsize::new(0),
             done,
         }
     }
@@ -93,6 +101,16 @@ impl Claim {
         self.n_waiting.load(Ordering::Acquire) == 0 && self.n_out.load(Ordering::Acquire) == 0
     }
 
+    /// It was committed that one of its deliveries is open no more, or stands in this batch no more.
+    pub(super) fn end_one(&self) {
+        self.n_ended.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether nothing can be left in the batch.
+    pub(super) fn is_spent(&self) -> bool {
+        self.n_open == Some(self.n_ended.load(Ordering::Acquire))
+    }
+
     /// So many deliveries more wait on the desk.
     pub(super) fn wait_more(&self, n: usize) {
         self.n_waiting.fetch_add(n, Ordering::AcqRel);
@@ -106,7 +124,7 @@ impl Claim {
 
 impl Work {
     /// Hand a delivery out. It counts as out until this is dropped, after its settle was committed.
-    pub(super) fn new(claim: &Arc<Claim>, claimed: Claimed, aim: Aim) -> Self {
+    pub(super) fn new(claim: &Arc<Claim>, claimed: Box<Claimed>, aim: Aim) -> Self {
         claim.n_out.fetch_add(1, Ordering::AcqRel);
         Self { claim: Arc::clone(claim), claimed, aim }
     }

@@ -216,7 +216,9 @@ impl Claims {
             claimed.relay =
                 claimed.relay.filter(|relay| is_pinned && outlook.relays.contains(relay) && may_use(*relay));
         }
-        let claim = Arc::new(Claim::new(held, campaign, asked_at, lease, Arc::clone(&self.wake)));
+        let n_read = usize::try_from(limit).unwrap_or(0);
+        let n_open = (deliveries.len() < n_read || n_read >= held.n_deliveries).then_some(deliveries.len());
+        let claim = Arc::new(Claim::new(held, campaign, asked_at, lease, n_open, Arc::clone(&self.wake)));
         self.held.add(Arc::clone(&claim));
         // The changes since the claim are only known for so long.
         if Moment::now().since(asked_at) < CLAIM_MAX_AGE && !self.gate.is_over(&claim) {
@@ -286,7 +288,9 @@ impl Claims {
     }
 
     async fn release(&self, link: &mut Link, claim: &Claim, due_at: DateTime<Utc>) -> Result<(), StoreError> {
-        if !claim.is_lost() {
+        if claim.is_spent() {
+            link.within(LIMIT, async |connection, node| batches::end(connection, &claim.held, node).await).await?;
+        } else if !claim.is_lost() {
             link.within(LIMIT, async |connection, node| batches::release(connection, &claim.held, node, due_at).await)
                 .await?;
         }

@@ -11,7 +11,7 @@ use chrono::Utc;
 
 use super::{
     books::{Books, Turn, Waiting},
-    flight::{Policy, Ready},
+    flight::{Packed, Policy},
     inlet::{Inlet, Reply},
     link::Link,
     outcomes::{Entry, Rows},
@@ -88,7 +88,9 @@ impl Committer {
                 tokio::time::sleep(PAUSE).await;
             }
         }
-        self.write_outcomes(workspace, rows).await;
+        if self.write_outcomes(workspace, rows).await {
+            outcomes.iter().filter(|entry| entry.ends()).for_each(|entry| entry.work().claim.end_one());
+        }
         self.hand_back(outcomes, returned);
         if !again.is_empty() {
             self.begin_again(workspace, again).await;
@@ -123,13 +125,13 @@ impl Committer {
         self.hand_back(Vec::new(), returned);
     }
 
-    /// Write these rows, however long it takes. Rows that Postgres refuses together are written one by one, so that one that
+    /// Write these rows, however long it takes; whether all were written. Rows that Postgres refuses together are written one by one, so that one that
     /// can't be written takes none of the others with it.
-    async fn write_outcomes(&mut self, workspace: WorkspaceId, rows: Rows) {
+    async fn write_outcomes(&mut self, workspace: WorkspaceId, rows: Rows) -> bool {
         if rows.is_empty() {
-            return;
+            return true;
         }
-        let Err(error) = self.keep_trying(workspace, &rows).await else { return };
+        let Err(error) = self.keep_trying(workspace, &rows).await else { return true };
         tracing::error!(%error, %workspace, n = rows.len(), "Postgres refused outcomes; they are written one by one");
         for (delivery, row) in rows.apart() {
             for n_tries in 1..=MAX_REFUSALS {
@@ -140,6 +142,7 @@ impl Committer {
                 tokio::time::sleep(PAUSE).await;
             }
         }
+        false
     }
 
     /// Ends when the rows are committed, or refused for a reason that waiting doesn't mend.
@@ -172,12 +175,13 @@ impl Returned {
     fn grant(&mut self, asked: Vec<Waiting>, refused: &HashSet<DeliveryId>) {
         for (inlet, mut granted) in by_inlet(asked) {
             let n = granted.len();
-            let may_not_go = |ready: &mut Ready| refused.contains(&ready.flight.work.claimed.delivery);
+            let may_not_go = |ready: &mut Packed| refused.contains(&ready.flight.work.claimed.delivery);
             let refused = granted.extract_if(.., may_not_go);
             self.spare.extend(refused.filter_map(|mut ready| ready.flight.place.hand_on()));
             if let Err(unsent) = inlet.reply.send(Reply { granted, n }) {
                 // Its connection ended meanwhile.
-                for Ready { flight, .. } in unsent.0.granted {
+                for ready in unsent.0.granted {
+                    let flight = ready.flight;
                     let attempted = Attempted::not_submitted(Phase::Mail, "the connection ended before its turn");
                     self.entries.push(Entry::Attempt { flight, attempted, tls: None });
                 }
@@ -189,7 +193,7 @@ impl Returned {
     fn revoke(&mut self, asked: Vec<Waiting>) {
         for (inlet, messages) in by_inlet(asked) {
             let n = messages.len();
-            self.entries.extend(messages.into_iter().map(|Ready { flight, .. }| Entry::Revoke { flight }));
+            self.entries.extend(messages.into_iter().map(|ready| Entry::Revoke { flight: ready.flight }));
             let _ = inlet.reply.send(Reply { granted: Vec::new(), n });
         }
     }
@@ -200,8 +204,8 @@ fn intents_of(messages: &[Waiting]) -> Vec<Intent> {
 }
 
 /// Each connection's messages in their order.
-fn by_inlet(messages: Vec<Waiting>) -> Vec<(Arc<Inlet>, Vec<Ready>)> {
-    let mut groups: Vec<(Arc<Inlet>, Vec<Ready>)> = Vec::new();
+fn by_inlet(messages: Vec<Waiting>) -> Vec<(Arc<Inlet>, Vec<Packed>)> {
+    let mut groups: Vec<(Arc<Inlet>, Vec<Packed>)> = Vec::new();
     for Waiting { ready, inlet } in messages {
         // There are some dozens of connections, and the last one is often right.
         match groups.iter_mut().rev().find(|(known, _)| Arc::ptr_eq(known, &inlet)) {

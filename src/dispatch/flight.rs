@@ -43,6 +43,9 @@ pub(super) struct Ready {
     pub(super) message: PreparedMessage,
 }
 
+/// One that goes from hand to hand without being copied.
+pub(super) type Packed = Box<Ready>;
+
 /// A message whose transaction was cut short is tried again within this time at first, in seconds: most often it was the
 /// connection's fault and not its own.
 const CUT_SHORT_SECONDS: f64 = 5.0;

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::AtomicUsize};
 
 use tokio::sync::{Semaphore, mpsc::UnboundedSender};
 
-use super::flight::Ready;
+use super::flight::Packed;
 
 /// Where a connection's granted messages go, and how many may be on their way.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Inlet {
 #[derive(Debug)]
 pub(super) struct Reply {
     /// They may be submitted.
-    pub(super) granted: Vec<Ready>,
+    pub(super) granted: Vec<Packed>,
     /// These and those that may not.
     pub(super) n: usize,
 }

@@ -55,6 +55,17 @@ impl Entry {
         matches!(self, Self::Attempt { attempted, .. } if attempted.outcome == Outcome::Accepted)
     }
 
+    /// Whether its delivery is open no more, or leaves its batch, once this is written.
+    pub(super) fn ends(&self) -> bool {
+        match self {
+            Self::Attempt { attempted, .. } => {
+                matches!(attempted.outcome, Outcome::Accepted | Outcome::Rejected | Outcome::Deferred)
+            }
+            Self::End { .. } => true,
+            Self::Revoke { .. } => false,
+        }
+    }
+
     /// Take its place in the doubt window from it, if it has one.
     pub(super) fn hand_on(&mut self) -> Option<InDoubt> {
         match self {

@@ -73,6 +73,11 @@ impl Free {
         self.0.get_mut(&Arc::as_ptr(window))?.pop()
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Those that are left.
     pub(super) fn into_rest(self) -> Vec<InDoubt> {
         self.0.into_values().flatten().collect()

@@ -55,7 +55,7 @@ struct Bin {
 }
 
 /// A delivery and the claim it stands in.
-pub(super) type Waiting = (Arc<Claim>, Claimed);
+pub(super) type Waiting = (Arc<Claim>, Box<Claimed>);
 
 /// A delivery with leave to submit it.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Queue {
     pub(super) fn put(&mut self, claim: &Arc<Claim>, deliveries: Vec<Claimed>, by_domain: bool) {
         let provider: Arc<str> = claim.held.provider.as_str().into();
         claim.wait_more(deliveries.len());
-        let waiting = deliveries.into_iter().map(|claimed| (Arc::clone(claim), claimed));
+        let waiting = deliveries.into_iter().map(|claimed| (Arc::clone(claim), Box::new(claimed)));
         self.sort_in(&provider, waiting, by_domain);
     }
 

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     crew::Crew,
-    flight::{Flight, Ready},
+    flight::{Flight, Packed, Ready},
     gate::Leave,
     index::Block,
     inlet::{Inlet, Reply},
@@ -38,7 +38,7 @@ pub(super) struct Runway {
     inlet: Arc<Inlet>,
     replies: UnboundedReceiver<Reply>,
     n_replied: usize,
-    line: VecDeque<Ready>,
+    line: VecDeque<Packed>,
     /// Nothing more is asked for.
     pub(super) is_dry: bool,
 }
@@ -94,7 +94,7 @@ impl Runway {
     }
 
     /// The first in line that may go, by a last look; what may not go is settled. None while there is none, or nothing may go.
-    fn next(&mut self) -> Option<Ready> {
+    fn next(&mut self) -> Option<Packed> {
         self.look();
         loop {
             let first = self.line.front()?;
@@ -146,7 +146,7 @@ impl Source for Runway {
     type Ticket = Flight;
 
     fn take(&mut self) -> Option<Submission<Flight>> {
-        let Ready { mut flight, envelope, message } = self.next()?;
+        let Ready { mut flight, envelope, message } = *self.next()?;
         flight.permits.drain(..).for_each(Permit::spend);
         flight.written_at = Some(Instant::now());
         Some(Submission { ticket: flight, envelope, message })

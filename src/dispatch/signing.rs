@@ -7,7 +7,7 @@ use std::{sync::Arc, thread::available_parallelism};
 
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-use super::flight::{Flight, Ready};
+use super::flight::{Flight, Packed};
 
 /// The cores that sign.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Signing {
 #[derive(Debug, Default)]
 pub(super) struct Signed {
     /// Those that can go.
-    pub(super) ready: Vec<Ready>,
+    pub(super) ready: Vec<Packed>,
     /// Those that can't be signed, and why.
     pub(super) failed: Vec<(Flight, String)>,
 }
@@ -31,7 +31,7 @@ impl Signing {
 
     /// Sign the messages of campaigns that have a key. May be dropped: what was given is then lost to the caller, as if it
     /// had not been drawn.
-    pub(super) async fn sign(&self, messages: Vec<Ready>) -> Signed {
+    pub(super) async fn sign(&self, messages: Vec<Packed>) -> Signed {
         if messages.iter().all(|one| one.flight.work.claim.campaign.signer.is_none()) {
             return Signed { ready: messages, failed: Vec::new() };
         }
@@ -48,7 +48,7 @@ impl Signing {
     }
 }
 
-fn sign_all(messages: Vec<Ready>) -> Signed {
+fn sign_all(messages: Vec<Packed>) -> Signed {
     let mut signed = Signed { ready: Vec::with_capacity(messages.len()), failed: Vec::new() };
     for mut one in messages {
         match one.flight.work.claim.campaign.signer.as_ref().map(|signer| signer.sign(one.message.content())) {

@@ -13,7 +13,7 @@ use super::{
     crew::Crew,
     drawing::Drew,
     echo,
-    flight::{Flight, Ready},
+    flight::{Flight, Packed, Ready},
     gate::Leave,
     index::Block,
     inlet::Inlet,
@@ -128,7 +128,7 @@ fn have_echoed(lane: &Lane, one: &mut Ready) {
 }
 
 /// Make one message ready, or end its delivery.
-fn prepare(crew: &Crew, lane: &Lane, drawn: Drawn, place: Place) -> Option<Ready> {
+fn prepare(crew: &Crew, lane: &Lane, drawn: Drawn, place: Place) -> Option<Packed> {
     let Drawn { work, permits, seat } = drawn;
     let (to, reason, text) = match look(crew, &work) {
         Look::Stays => return None,
@@ -143,7 +143,7 @@ fn prepare(crew: &Crew, lane: &Lane, drawn: Drawn, place: Place) -> Option<Ready
                 Ok((envelope, message)) => {
                     let flight =
                         Flight { work, relay: lane.way.relay, begun_at, permits, written_at: None, _seat: seat, place };
-                    return Some(Ready { flight, envelope, message });
+                    return Some(Box::new(Ready { flight, envelope, message }));
                 }
                 Err(failure) => (DeliveryState::Failed, failure.reason, failure.text),
             }

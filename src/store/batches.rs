@@ -26,6 +26,8 @@ pub struct Claim {
     pub provider: String,
     /// The fencing number of this claim.
     pub epoch: i64,
+    /// Open deliveries that stand in it, at most.
+    pub n_deliveries: usize,
     /// Changes of transactions that this saw were visible to what the claim reads; all others must be checked.
     pub as_of: Snapshot,
 }
@@ -100,7 +102,7 @@ pub async fn claim(
                  and b.due_at <= $6
                  and exists (select from campaigns c where c.workspace_id = $1 and c.id = $4 and c.state = 'sending')
                order by b.due_at, b.id limit 1 for update skip locked)
-           returning id, epoch, pg_current_snapshot()::text as "as_of!""#,
+           returning id, epoch, n_deliveries, pg_current_snapshot()::text as "as_of!""#,
         workspace.0,
         node.0,
         lease_seconds,
@@ -117,6 +119,7 @@ pub async fn claim(
             campaign,
             provider: provider.to_owned(),
             epoch: row.epoch,
+            n_deliveries: usize::try_from(row.n_deliveries).unwrap_or(usize::MAX),
             as_of: Snapshot::parse(&row.as_of).ok_or(StoreError::Corrupt("pg_current_snapshot"))?,
         })
     })
@@ -217,6 +220,21 @@ pub async fn renew(
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().map(BatchId).collect())
+}
+
+/// End a batch of which this claim saw all deliveries and knows that none is open any more. Nothing when it wasn't this
+/// claim's any more.
+pub async fn end(connection: &mut Connection, claim: &Claim, node: NodeId) -> Result<(), StoreError> {
+    sqlx::query!(
+        "delete from batches where workspace_id = $1 and id = $2 and owner = $3 and epoch = $4",
+        claim.workspace.0,
+        claim.batch.0,
+        node.0,
+        claim.epoch
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Give a batch back, to be claimed again from `due_at` on; an empty one goes. False when it wasn't this claim's any more.

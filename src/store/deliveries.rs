@@ -154,7 +154,8 @@ pub async fn scan_end(
     .await?)
 }
 
-/// A page of a recipient's deliveries, newest first, after the one with this id; `state` narrows it.
+/// A page of a recipient's deliveries, newest first, after the one with this id; `state` narrows it. Each campaign of the
+/// workspace is asked for the recipient's, by key.
 pub async fn page_of_recipient(
     connection: &mut Connection,
     workspace: WorkspaceId,
@@ -164,8 +165,10 @@ pub async fn page_of_recipient(
     limit: i64,
 ) -> Result<Vec<Delivery>, StoreError> {
     Ok(deliveries!(
-        "deliveries",
-        "and d.recipient_id = $2 and ($3::text is null or d.state = $3)
+        "(select d.* from campaigns c cross join lateral (
+              select * from deliveries where workspace_id = $1 and campaign_id = c.id and recipient_id = $2 offset 0) d
+          where c.workspace_id = $1)",
+        "and ($3::text is null or d.state = $3)
            and d.id < coalesce($4, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
          order by d.id desc limit $5",
         workspace.0,

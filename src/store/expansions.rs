@@ -187,7 +187,7 @@ async fn write_page(
         now,
         batch_size,
         // In order, so that the rows of a batch stand together in the table and in its indexes.
-        &(0..n_recipients).map(|_| DeliveryId::new().0).collect::<Vec<_>>()
+        &DeliveryId::series(usize::try_from(n_recipients).unwrap_or(0)).into_iter().map(|id| id.0).collect::<Vec<_>>()
     )
     .fetch_all(connection)
     .await?;

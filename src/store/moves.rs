@@ -281,22 +281,42 @@ pub async fn workspaces_with_sending(connection: &mut Connection) -> Result<Vec<
 }
 
 /// End every sending campaign of a workspace with nothing left to do. An `unknown` that waits for its resend is something.
+///
+/// The counters have the last word: if they know of open deliveries that stand in no batch and wait for no time, which should
+/// never be, those are put back to be sent, and the campaign goes on.
 pub async fn finish_idle(
     connection: &mut Connection,
     workspace: WorkspaceId,
     now: DateTime<Utc>,
 ) -> Result<Vec<CampaignId>, StoreError> {
-    let rows = sqlx::query_scalar!(
-        "update campaigns c set state = 'sent', finished_at = $2, updated_at = $2, revision = revision + 1
-         where c.workspace_id = $1 and c.state = 'sending' and c.audience_complete
-           and not exists (select from batches b where b.workspace_id = $1 and b.campaign_id = c.id)
-           and not exists (select from deliveries d
-                           where d.workspace_id = $1 and d.due_at is not null and d.campaign_id = c.id)
-         returning c.id",
+    let rows = sqlx::query!(
+        r#"with idle as materialized (
+               select c.id,
+                      (select coalesce(sum(case when t.to_state in ('queued', 'sending', 'deferred') then t.n else 0 end
+                                         - case when t.from_state in ('queued', 'sending', 'deferred') then t.n else 0 end), 0)
+                       from transitions t where t.workspace_id = $1 and t.campaign_id = c.id) > 0 as has_open
+               from campaigns c
+               where c.workspace_id = $1 and c.state = 'sending' and c.audience_complete
+                 and not exists (select from batches b where b.workspace_id = $1 and b.campaign_id = c.id)
+                 and not exists (select from deliveries d
+                                 where d.workspace_id = $1 and d.due_at is not null and d.campaign_id = c.id)
+           ), put_back as (
+               update deliveries d set batch_id = null, due_at = $2, updated_at = $2 from idle
+               where idle.has_open and d.workspace_id = $1 and d.campaign_id = idle.id and d.state in ('queued', 'deferred')
+           ), ended as (
+               update campaigns c set state = 'sent', finished_at = $2, updated_at = $2, revision = revision + 1
+               from idle where c.workspace_id = $1 and c.id = idle.id and not idle.has_open and c.state = 'sending'
+               returning c.id
+           )
+           select idle.id, ended.id is not null as "is_ended!" from idle left join ended on ended.id = idle.id
+           where ended.id is not null or idle.has_open"#,
         workspace.0,
         now
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(CampaignId::from).collect())
+    for row in rows.iter().filter(|row| !row.is_ended) {
+        tracing::error!(%workspace, campaign = %CampaignId(row.id), "deliveries stood in no batch; they are put back");
+    }
+    Ok(rows.into_iter().filter(|row| row.is_ended).map(|row| CampaignId(row.id)).collect())
 }

@@ -93,8 +93,12 @@ pub async fn commit(
                on conflict (workspace_id, campaign_id, minute, provider, relay_id, from_state, to_state, class, node_id)
                do update set n = t.n + excluded.n
            )
-           select array(select id from unnest($6::uuid[]) as x (id) where id not in (select id from moved)) as "outcomes!",
-                  array(select id from unnest($15::uuid[]) as x (id) where id not in (select id from begun)) as "intents!""#,
+           select case when (select count(*) from moved) < cardinality($6::uuid[])
+                       then array(select id from unnest($6::uuid[]) as x (id) where id not in (select id from moved)) end
+                  as outcomes,
+                  case when (select count(*) from begun) < cardinality($15::uuid[])
+                       then array(select id from unnest($15::uuid[]) as x (id) where id not in (select id from begun)) end
+                  as intents"#,
         workspace.0,
         writer.node.0,
         now,
@@ -118,7 +122,7 @@ pub async fn commit(
     )
     .fetch_one(connection)
     .await?;
-    left.outcomes.extend(row.outcomes.into_iter().map(DeliveryId));
-    left.intents.extend(row.intents.into_iter().map(DeliveryId));
+    left.outcomes.extend(row.outcomes.into_iter().flatten().map(DeliveryId));
+    left.intents.extend(row.intents.into_iter().flatten().map(DeliveryId));
     Ok(left)
 }

@@ -170,6 +170,32 @@ async fn a_batch_is_claimed_by_one_node_and_ends_when_all_is_settled() {
 }
 
 #[tokio::test]
+async fn only_who_holds_a_batch_can_end_it_and_no_campaign_ends_while_a_delivery_is_open() {
+    let one = StartedCampaign::with_recipients(&["a@gmail.com", "b@gmail.com"]).await;
+    expand(&one, 10).await;
+    let (held, deliveries) = claim(&one, one.node).await.unwrap();
+    assert_eq!((held.n_deliveries, deliveries.len()), (2, 2));
+    let mut connection = one.store.acquire().await.unwrap();
+    batches::end(&mut connection, &Claim { epoch: held.epoch + 1, ..held.clone() }, one.node).await.unwrap();
+    batches::end(&mut connection, &held, NodeId::new()).await.unwrap();
+    assert_eq!(intend(&one, one.node, &[intent(&one, &held, &deliveries[0])]).await, 1);
+    settle(&one, one.node, &[outcome(&one, &held, &deliveries[0], Outcome::Accepted)]).await;
+    // As if the engine believed that both were settled.
+    batches::end(&mut connection, &held, one.node).await.unwrap();
+    assert!(claim(&one, one.node).await.is_none());
+    assert!(moves::finish_idle(&mut connection, one.workspace, Utc::now()).await.unwrap().is_empty());
+    let mut tx = one.store.begin().await.unwrap();
+    assert_eq!(retries::regroup(&mut tx, one.workspace, 10, 10, Utc::now()).await.unwrap(), 1);
+    commit(tx).await.unwrap();
+    let (held, left) = claim(&one, one.node).await.unwrap();
+    assert_eq!(left.iter().map(|claimed| claimed.delivery).collect::<Vec<_>>(), [deliveries[1].delivery]);
+    assert_eq!(intend(&one, one.node, &[intent(&one, &held, &left[0])]).await, 1);
+    settle(&one, one.node, &[outcome(&one, &held, &left[0], Outcome::Accepted)]).await;
+    batches::end(&mut connection, &held, one.node).await.unwrap();
+    assert_eq!(moves::finish_idle(&mut connection, one.workspace, Utc::now()).await.unwrap(), [one.campaign]);
+}
+
+#[tokio::test]
 async fn who_lost_the_lease_gets_no_intent_but_what_it_knows_is_still_written() {
     let one = StartedCampaign::with_recipients(&["a@gmail.com", "b@gmail.com"]).await;
     expand(&one, 10).await;
