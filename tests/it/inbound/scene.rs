@@ -184,8 +184,21 @@ impl Scene {
         Arc::clone(&self.reader)
     }
 
-    /// Read what was taken.
+    /// Read what was taken; answers how many events are done with. (On a busy machine one may take longer than its time, and is
+    /// looked at again.)
     pub async fn read(&self) -> usize {
+        let n_done = self.count("state <> 'fetched'").await;
+        for _ in 0..5 {
+            self.look().await;
+            if self.count("state = 'fetched'").await == 0 {
+                break;
+            }
+        }
+        usize::try_from(self.count("state <> 'fetched'").await - n_done).unwrap()
+    }
+
+    /// One round of a reader; answers how many events it looked at.
+    pub async fn look(&self) -> usize {
         EventReader::new(Arc::clone(&self.reader)).round(Utc::now()).await.unwrap()
     }
 
@@ -207,7 +220,12 @@ impl Scene {
 
     /// How many events are kept.
     pub async fn n_kept(&self) -> i64 {
-        sqlx::query_scalar("select count(*) from reports").fetch_one(self.app.database.pool()).await.unwrap()
+        self.count("true").await
+    }
+
+    async fn count(&self, condition: &str) -> i64 {
+        let sql = format!("select count(*) from reports where {condition}");
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(self.app.database.pool()).await.unwrap()
     }
 }
 
