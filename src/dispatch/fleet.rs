@@ -16,6 +16,9 @@ use super::{
 };
 use crate::relay::{Readiness, Throttle};
 
+/// Domains that failed may have one in so many of a relay's places while others want them.
+const TRIALS: usize = 4;
+
 /// All lanes of such a relay.
 #[derive(Debug)]
 pub(super) struct Fleet {
@@ -49,17 +52,31 @@ impl Fleet {
         if self.whole.is_closed() {
             return Vec::new();
         }
+        let has_any = |lane: &Lane| Counts::now(&lane.counts.n_open) > 0;
+        let is_tried = |lane: &Lane| lane.readiness(now) == Readiness::Trial;
         let domains = self.whole.desk.domains(&self.whole.way, SOON);
-        let mut wanting: Vec<_> = {
+        let (mut wanting, n_tried): (Vec<_>, usize) = {
             let mut lanes = self.lock();
             let all = domains
                 .into_iter()
                 .map(|domain| Arc::clone(lanes.entry(Arc::clone(&domain)).or_insert_with(|| self.make(&domain))));
-            all.filter(|lane| lane.may_have_another(now)).collect()
+            let wanting = all.filter(|lane| lane.may_have_another(now)).collect();
+            (wanting, lanes.values().filter(|lane| has_any(lane) && is_tried(lane)).count())
         };
-        // A domain's first connection goes before another one's second, and who works before who failed.
-        let has_any = |lane: &Lane| Counts::now(&lane.counts.n_open) > 0;
-        wanting.sort_by_key(|lane| (has_any(lane), lane.readiness(now) != Readiness::Ready));
+        // What is turned away needs no place, for nothing is connected.
+        let is_left_alone = |lane: &mut Arc<Lane>| matches!(lane.readiness(now), Readiness::Waiting(_));
+        let turned_away = wanting.extract_if(.., is_left_alone).take(self.whole.max_connections).collect::<Vec<_>>();
+        // A domain's first connection goes before another one's second. Those that failed before may be slow on purpose: only so many
+        // go before what works.
+        let mut n_trials = (self.whole.max_connections / TRIALS).max(1).saturating_sub(n_tried);
+        wanting.sort_by_cached_key(|lane| match (has_any(lane), is_tried(lane)) {
+            (true, _) => 2,
+            (false, true) if n_trials == 0 => 1,
+            (false, is_trial) => {
+                n_trials -= usize::from(is_trial);
+                0
+            }
+        });
         let n_new = wanting.iter().filter(|lane| !has_any(lane)).count();
         // Those that were just begun to be opened will wait for permits too.
         let n_waiting = Counts::now(&counts.n_throttled) + Counts::now(&counts.n_opening);
@@ -70,6 +87,7 @@ impl Fleet {
         }
         wanting.truncate(n_useful.min(n_free));
         counts.n_wanted.store(n_new.saturating_sub(wanting.len()), Ordering::Release);
+        wanting.extend(turned_away);
         wanting
     }
 
