@@ -127,6 +127,7 @@ async fn a_test_of_a_relay_without_a_server_tries_the_mail_servers_of_the_own_do
     let app = TestApp::start_with(&[
         ("POSTRIDER__MX__ENABLED", "true"),
         ("POSTRIDER__MX__PORT", &peer.addr().port().to_string()),
+        ("POSTRIDER__MX__ALLOW", "127.0.0.0/8"),
         ("POSTRIDER__NETWORK__DNS_SERVERS", &dns.addr().to_string()),
     ])
     .await;

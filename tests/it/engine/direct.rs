@@ -151,7 +151,7 @@ async fn while_dns_fails_mail_is_put_off_and_arrives_when_it_answers() {
     dns.fail(true);
     let one = campaign(&["r1@a.test"]).await;
     let engine = start(&one, &dns, &peers);
-    until("it was tried and put off", || async { one.delivery_tries("r1@a.test").await >= 1 }).await;
+    until("it was tried and put off", || async { one.n_tries("r1@a.test").await >= 1 }).await;
     dns.fail(false);
     one.until_campaign_is("sent").await;
     engine.stop().await;
@@ -251,7 +251,7 @@ async fn a_mail_server_in_a_refused_network_is_not_connected() {
     dns.set_a("inside.test", &["10.0.0.1"]);
     let one = campaign(&["r1@a.test"]).await;
     let engine = start(&one, &dns, &peers);
-    until("it was put off", || async { one.delivery_tries("r1@a.test").await >= 1 }).await;
+    until("it was put off", || async { one.n_tries("r1@a.test").await >= 1 }).await;
     engine.stop().await;
     let (delivery, ..) = one.delivery("r1@a.test").await;
     let first = one.attempts(delivery).await.remove(0);
@@ -318,7 +318,7 @@ async fn a_domain_that_names_itself_as_its_mail_server_is_put_off_while_it_has_n
     dns.set_mx("a.test", "a.test");
     let one = campaign(&["r1@a.test"]).await;
     let engine = start(&one, &dns, &peers);
-    until("it was tried", || async { one.delivery_tries("r1@a.test").await >= 1 }).await;
+    until("it was tried", || async { one.n_tries("r1@a.test").await >= 1 }).await;
     engine.stop().await;
     let (delivery, ..) = one.delivery("r1@a.test").await;
     let first = one.attempts(delivery).await.remove(0);

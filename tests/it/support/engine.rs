@@ -264,14 +264,10 @@ impl StartedCampaign {
         )
     }
 
-    /// How many attempts were begun at the delivery to this address; none before there is one.
-    pub async fn delivery_tries(&self, address: &str) -> i32 {
-        sqlx::query_scalar("select attempt from deliveries where address = $1")
-            .bind(address)
-            .fetch_optional(self.database.pool())
-            .await
-            .unwrap()
-            .unwrap_or_default()
+    /// How many attempts at the delivery to this address were written down.
+    pub async fn n_tries(&self, address: &str) -> i64 {
+        let sql = "select count(*) from every_attempt a join deliveries d on d.id = a.delivery_id where d.address = $1";
+        sqlx::query_scalar(sql).bind(address).fetch_one(self.database.pool()).await.unwrap()
     }
 
     /// The attempts at a delivery: outcome, phase, code and text.
