@@ -38,7 +38,7 @@ use crate::{
     store::{
         self, Connection, StoreError,
         backlogs::{self, Backlog},
-        batches::{self, Claimed},
+        batches::{self, Claimed, Content},
         domains, moves,
     },
 };
@@ -205,7 +205,7 @@ impl Claims {
         let throttles: Vec<_> = throttle.into_iter().chain(of_sender).collect();
         let amount = throttles.iter().map(|throttle| self.within_lease(throttle)).fold(amount, usize::min);
         let limit = i64::try_from(amount.clamp(1, self.settings.batch_size)).unwrap_or(1);
-        let mut deliveries = batches::deliveries(connection, &held, None, limit, now).await?;
+        let Content { mut deliveries, is_whole } = batches::deliveries(connection, &held, None, limit, now).await?;
         if held.provider == OTHER {
             name_providers(connection, &mut deliveries).await?;
         }
@@ -216,8 +216,7 @@ impl Claims {
             claimed.relay =
                 claimed.relay.filter(|relay| is_pinned && outlook.relays.contains(relay) && may_use(*relay));
         }
-        let n_read = usize::try_from(limit).unwrap_or(0);
-        let n_open = (deliveries.len() < n_read || n_read >= held.n_deliveries).then_some(deliveries.len());
+        let n_open = is_whole.then_some(deliveries.len());
         let claim = Arc::new(Claim::new(held, campaign, asked_at, lease, n_open, Arc::clone(&self.wake)));
         self.held.add(Arc::clone(&claim));
         // The changes since the claim are only known for so long.

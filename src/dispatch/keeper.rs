@@ -57,13 +57,13 @@ impl Keeper {
         }
         let mut has_more = self.bring_back(connection, node).await?;
         has_more |= sweep(connection, node).await?;
-        finish(connection).await?;
         if self.rescued_at.is_none_or(|at| at.elapsed() >= self.settings.rescue_every) {
             self.rescued_at = Some(Instant::now());
             if rescue::step(connection, node, &self.settings, &self.pulse).await? > 0 {
                 self.grouped.notify_one();
             }
         }
+        finish(connection).await?;
         self.lanes.tell_health(connection).await?;
         if self.forgot_at.is_none_or(|at| at.elapsed() >= FORGET_EVERY) {
             self.forgot_at = Some(Instant::now());

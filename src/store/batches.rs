@@ -26,8 +26,6 @@ pub struct Claim {
     pub provider: String,
     /// The fencing number of this claim.
     pub epoch: i64,
-    /// Open deliveries that stand in it, at most.
-    pub n_deliveries: usize,
     /// Changes of transactions that this saw were visible to what the claim reads; all others must be checked.
     pub as_of: Snapshot,
 }
@@ -61,6 +59,15 @@ pub struct Claimed {
     pub lists: Vec<ListId>,
     /// Why it may not be mailed any more, as seen at the claim.
     pub blocked: Option<Blocked>,
+}
+
+/// What was read of a claimed batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Content {
+    /// Those that are to be worked on.
+    pub deliveries: Vec<Claimed>,
+    /// Whether nothing else in the batch is open.
+    pub is_whole: bool,
 }
 
 /// Why a claimed delivery may not be submitted.
@@ -102,7 +109,7 @@ pub async fn claim(
                  and b.due_at <= $6
                  and exists (select from campaigns c where c.workspace_id = $1 and c.id = $4 and c.state = 'sending')
                order by b.due_at, b.id limit 1 for update skip locked)
-           returning id, epoch, n_deliveries, pg_current_snapshot()::text as "as_of!""#,
+           returning id, epoch, pg_current_snapshot()::text as "as_of!""#,
         workspace.0,
         node.0,
         lease_seconds,
@@ -119,7 +126,6 @@ pub async fn claim(
             campaign,
             provider: provider.to_owned(),
             epoch: row.epoch,
-            n_deliveries: usize::try_from(row.n_deliveries).unwrap_or(usize::MAX),
             as_of: Snapshot::parse(&row.as_of).ok_or(StoreError::Corrupt("pg_current_snapshot"))?,
         })
     })
@@ -133,7 +139,7 @@ pub async fn deliveries(
     after: Option<DeliveryId>,
     limit: i64,
     now: DateTime<Utc>,
-) -> Result<Vec<Claimed>, StoreError> {
+) -> Result<Content, StoreError> {
     // `materialized` and `offset 0` hold the planner to the indexes of the batch and of the recipient: in the order of the ids
     // it would read the whole ledger of the workspace.
     let rows = sqlx::query!(
@@ -141,11 +147,11 @@ pub async fn deliveries(
                select list_id from campaign_lists where workspace_id = $1 and campaign_id = $5 and role = 'include'
            ), batch as materialized (
                select * from deliveries
-               where workspace_id = $1 and batch_id = $2 and state in ('queued', 'deferred', 'unknown')
+               where workspace_id = $1 and batch_id = $2 and state in ('queued', 'deferred', 'unknown', 'sending')
            )
-           select d.id, d.recipient_id, d.address, d.address_key, d.state, d.attempt, d.n_resends, d.relay_id,
+           select (select count(*) from batch) as "n_open!", d.id, d.recipient_id, d.address, d.address_key, d.state, d.attempt, d.n_resends, d.relay_id,
                   d.first_attempt_at, r.attributes as "attributes?", s.lists as "subscribed?", u.lists as "suppressed?"
-           from (select * from batch where id > $3 order by id limit $4) d
+           from (select * from batch where id > $3 and state <> 'sending' order by id limit $4) d
            left join lateral (select attributes from recipients
                               where workspace_id = $1 and id = d.recipient_id offset 0) r on true
            cross join lateral (
@@ -165,7 +171,9 @@ pub async fn deliveries(
     )
     .fetch_all(connection)
     .await?;
-    rows.into_iter()
+    let is_whole = rows.first().is_some_and(|row| usize::try_from(row.n_open) == Ok(rows.len()));
+    let deliveries = rows
+        .into_iter()
         .map(|row| {
             let mut lists = row.subscribed.unwrap_or_default();
             let suppressed = row.suppressed.unwrap_or_default();
@@ -193,7 +201,8 @@ pub async fn deliveries(
                 blocked,
             })
         })
-        .collect()
+        .collect::<Result<_, StoreError>>()?;
+    Ok(Content { deliveries, is_whole })
 }
 
 /// Hold these batches for longer. Answers those whose lease is still this node's.
@@ -246,30 +255,37 @@ pub async fn release(
     node: NodeId,
     due_at: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let row = sqlx::query!(
-        r#"with mine as (
-               select id from batches
-               where workspace_id = $1 and id = $2 and owner = $3 and epoch = $4 for update
-           ), rest as (
+    let mut transaction = super::begin_on(connection).await?;
+    // A statement of its own: it may wait for an intent that holds the batch for share, and the next one has to see that.
+    let mine = sqlx::query!(
+        "select id from batches where workspace_id = $1 and id = $2 and owner = $3 and epoch = $4 for update",
+        claim.workspace.0,
+        claim.batch.0,
+        node.0,
+        claim.epoch
+    )
+    .fetch_optional(&mut *transaction)
+    .await?;
+    if mine.is_none() {
+        return Ok(false);
+    }
+    sqlx::query!(
+        "with rest as (
                select coalesce(bool_or(d.state = 'sending'), false) as in_flight, count(*) as n
                from deliveries d
                where d.workspace_id = $1 and d.batch_id = $2
                  and d.state in ('queued', 'deferred', 'unknown', 'sending')
            ), freed as (
-               update batches b set owner = null, lease_until = null, due_at = $5
-               from mine, rest where b.workspace_id = $1 and b.id = mine.id and rest.n > 0 and not rest.in_flight
-           ), gone as (
-               delete from batches b using mine, rest
-               where b.workspace_id = $1 and b.id = mine.id and rest.n = 0
+               update batches b set owner = null, lease_until = null, due_at = $3
+               from rest where b.workspace_id = $1 and b.id = $2 and rest.n > 0 and not rest.in_flight
            )
-           select exists (select from mine) as "mine!""#,
+           delete from batches b using rest where b.workspace_id = $1 and b.id = $2 and rest.n = 0",
         claim.workspace.0,
         claim.batch.0,
-        node.0,
-        claim.epoch,
         due_at
     )
-    .fetch_one(connection)
+    .execute(&mut *transaction)
     .await?;
-    Ok(row.mine)
+    super::commit(transaction).await?;
+    Ok(true)
 }

@@ -167,7 +167,7 @@ pub async fn page_of_recipient(
     Ok(deliveries!(
         "(select d.* from campaigns c cross join lateral (
               select * from deliveries where workspace_id = $1 and campaign_id = c.id and recipient_id = $2 offset 0) d
-          where c.workspace_id = $1)",
+          where c.workspace_id = $1 and c.started_at is not null)",
         "and ($3::text is null or d.state = $3)
            and d.id < coalesce($4, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
          order by d.id desc limit $5",

@@ -283,40 +283,83 @@ pub async fn workspaces_with_sending(connection: &mut Connection) -> Result<Vec<
 /// End every sending campaign of a workspace with nothing left to do. An `unknown` that waits for its resend is something.
 ///
 /// The counters have the last word: if they know of open deliveries that stand in no batch and wait for no time, which should
-/// never be, those are put back to be sent, and the campaign goes on.
+/// never be, their batches are put back for the rescue, and the campaign goes on.
 pub async fn finish_idle(
     connection: &mut Connection,
     workspace: WorkspaceId,
     now: DateTime<Utc>,
 ) -> Result<Vec<CampaignId>, StoreError> {
-    let rows = sqlx::query!(
-        r#"with idle as materialized (
-               select c.id,
-                      (select coalesce(sum(case when t.to_state in ('queued', 'sending', 'deferred') then t.n else 0 end
-                                         - case when t.from_state in ('queued', 'sending', 'deferred') then t.n else 0 end), 0)
-                       from transitions t where t.workspace_id = $1 and t.campaign_id = c.id) > 0 as has_open
-               from campaigns c
-               where c.workspace_id = $1 and c.state = 'sending' and c.audience_complete
-                 and not exists (select from batches b where b.workspace_id = $1 and b.campaign_id = c.id)
-                 and not exists (select from deliveries d
-                                 where d.workspace_id = $1 and d.due_at is not null and d.campaign_id = c.id)
-           ), put_back as (
-               update deliveries d set batch_id = null, due_at = $2, updated_at = $2 from idle
-               where idle.has_open and d.workspace_id = $1 and d.campaign_id = idle.id and d.state in ('queued', 'deferred')
-           ), ended as (
-               update campaigns c set state = 'sent', finished_at = $2, updated_at = $2, revision = revision + 1
-               from idle where c.workspace_id = $1 and c.id = idle.id and not idle.has_open and c.state = 'sending'
-               returning c.id
-           )
-           select idle.id, ended.id is not null as "is_ended!" from idle left join ended on ended.id = idle.id
-           where ended.id is not null or idle.has_open"#,
+    let idle = sqlx::query!(
+        r#"select c.id,
+                  (select coalesce(sum(case when t.to_state in ('queued', 'sending', 'deferred') then t.n else 0 end
+                                     - case when t.from_state in ('queued', 'sending', 'deferred') then t.n else 0 end), 0)
+                   from transitions t where t.workspace_id = $1 and t.campaign_id = c.id) > 0 as "has_open!"
+           from campaigns c
+           where c.workspace_id = $1 and c.state = 'sending' and c.audience_complete
+             and not exists (select from batches b where b.workspace_id = $1 and b.campaign_id = c.id)
+             and not exists (select from deliveries d
+                             where d.workspace_id = $1 and d.due_at is not null and d.campaign_id = c.id)"#,
+        workspace.0
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut over = Vec::with_capacity(idle.len());
+    for row in idle {
+        if !row.has_open || put_back(connection, workspace, CampaignId(row.id), now).await? == 0 {
+            over.push(row.id);
+        }
+    }
+    if over.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ended = sqlx::query_scalar!(
+        "update campaigns c set state = 'sent', finished_at = $2, updated_at = $2, revision = revision + 1
+         where c.workspace_id = $1 and c.id = any($3) and c.state = 'sending'
+           and not exists (select from batches b where b.workspace_id = $1 and b.campaign_id = c.id)
+           and not exists (select from deliveries d
+                           where d.workspace_id = $1 and d.due_at is not null and d.campaign_id = c.id)
+         returning c.id",
         workspace.0,
-        now
+        now,
+        &over
     )
     .fetch_all(connection)
     .await?;
-    for row in rows.iter().filter(|row| !row.is_ended) {
-        tracing::error!(%workspace, campaign = %CampaignId(row.id), "deliveries stood in no batch; they are put back");
-    }
-    Ok(rows.into_iter().filter(|row| row.is_ended).map(|row| CampaignId(row.id)).collect())
+    Ok(ended.into_iter().map(CampaignId::from).collect())
+}
+
+/// Put the batches of a campaign's stray deliveries back, as ones whose lease has run out: the rescue sees to what is in them. Answers
+/// how many deliveries those are, of the first few thousand.
+async fn put_back(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    campaign: CampaignId,
+    now: DateTime<Utc>,
+) -> Result<i64, StoreError> {
+    // An epoch beyond all that were given: whoever held such a batch holds it no more.
+    let n = sqlx::query_scalar!(
+        r#"with strays as materialized (
+               select d.id, d.provider, coalesce(d.batch_id, d.id) as batch_id from deliveries d
+               where d.workspace_id = $1 and d.campaign_id = $2 and d.state in ('queued', 'sending', 'deferred')
+               limit 5000 for no key update skip locked
+           ), batched as (
+               update deliveries d set batch_id = s.batch_id, updated_at = $3 from strays s
+               where d.workspace_id = $1 and d.id = s.id and d.batch_id is null
+           ), rows as (
+               insert into batches (workspace_id, id, campaign_id, provider, n_deliveries, due_at, owner, epoch, lease_until)
+               select $1, batch_id, $2, min(provider), count(*)::int, $3, $4, extract(epoch from $3::timestamptz)::bigint,
+                      clock_timestamp()
+               from strays group by batch_id
+               on conflict (workspace_id, id) do nothing
+           )
+           select count(*) as "n!" from strays"#,
+        workspace.0,
+        campaign.0,
+        now,
+        super::NIL
+    )
+    .fetch_one(connection)
+    .await?;
+    tracing::error!(%workspace, %campaign, n, "the counters know of open deliveries outside of all batches; their batches are put back");
+    Ok(n)
 }

@@ -39,7 +39,7 @@ async fn claim(one: &StartedCampaign, node: NodeId) -> Option<(Claim, Vec<Claime
     let first = open.first()?;
     let of = (first.campaign, first.provider.as_str());
     let claim = batches::claim(&mut connection, one.workspace, node, of, LEASE, now).await.unwrap()?;
-    let deliveries = batches::deliveries(&mut connection, &claim, None, 100, now).await.unwrap();
+    let deliveries = batches::deliveries(&mut connection, &claim, None, 100, now).await.unwrap().deliveries;
     Some((claim, deliveries))
 }
 
@@ -170,11 +170,45 @@ async fn a_batch_is_claimed_by_one_node_and_ends_when_all_is_settled() {
 }
 
 #[tokio::test]
+async fn a_batch_is_known_whole_only_when_nothing_of_it_is_open_elsewhere() {
+    let one = StartedCampaign::with_recipients(&["a@gmail.com", "b@gmail.com"]).await;
+    expand(&one, 10).await;
+    let (held, deliveries) = claim(&one, one.node).await.unwrap();
+    let read = async |limit: i64| {
+        let mut connection = one.store.acquire().await.unwrap();
+        let content = batches::deliveries(&mut connection, &held, None, limit, Utc::now()).await.unwrap();
+        (content.deliveries.len(), content.is_whole)
+    };
+    assert_eq!((read(2).await, read(1).await), ((2, true), (1, false)));
+    intend(&one, one.node, &[intent(&one, &held, &deliveries[0])]).await;
+    assert_eq!(read(2).await, (1, false), "one of it is being sent");
+    settle(&one, one.node, &[outcome(&one, &held, &deliveries[0], Outcome::Accepted)]).await;
+    assert_eq!(read(2).await, (1, true));
+}
+
+#[tokio::test]
+async fn what_is_sending_in_a_batch_that_is_gone_is_rescued_before_its_campaign_ends() {
+    let one = StartedCampaign::with_recipients(&["a@gmail.com", "b@gmail.com"]).await;
+    expand(&one, 10).await;
+    let (held, deliveries) = claim(&one, one.node).await.unwrap();
+    intend(&one, one.node, &[intent(&one, &held, &deliveries[0])]).await;
+    let mut connection = one.store.acquire().await.unwrap();
+    batches::end(&mut connection, &held, one.node).await.unwrap();
+    assert!(moves::finish_idle(&mut connection, one.workspace, Utc::now()).await.unwrap().is_empty());
+    let mut tx = one.store.begin().await.unwrap();
+    let rescuer = NodeId::new();
+    rescues::step(&mut tx, one.workspace, rescuer, TimeDelta::minutes(2), 10, Utc::now()).await.unwrap();
+    commit(tx).await.unwrap();
+    assert_eq!(one.checked_states().await, [(State::Queued, 1), (State::Unknown, 1)]);
+    let (_, left) = claim(&one, one.node).await.unwrap();
+    assert_eq!(left.iter().map(|claimed| claimed.delivery).collect::<Vec<_>>(), [deliveries[1].delivery]);
+}
+
+#[tokio::test]
 async fn only_who_holds_a_batch_can_end_it_and_no_campaign_ends_while_a_delivery_is_open() {
     let one = StartedCampaign::with_recipients(&["a@gmail.com", "b@gmail.com"]).await;
     expand(&one, 10).await;
     let (held, deliveries) = claim(&one, one.node).await.unwrap();
-    assert_eq!((held.n_deliveries, deliveries.len()), (2, 2));
     let mut connection = one.store.acquire().await.unwrap();
     batches::end(&mut connection, &Claim { epoch: held.epoch + 1, ..held.clone() }, one.node).await.unwrap();
     batches::end(&mut connection, &held, NodeId::new()).await.unwrap();
@@ -185,7 +219,7 @@ async fn only_who_holds_a_batch_can_end_it_and_no_campaign_ends_while_a_delivery
     assert!(claim(&one, one.node).await.is_none());
     assert!(moves::finish_idle(&mut connection, one.workspace, Utc::now()).await.unwrap().is_empty());
     let mut tx = one.store.begin().await.unwrap();
-    assert_eq!(retries::regroup(&mut tx, one.workspace, 10, 10, Utc::now()).await.unwrap(), 1);
+    rescues::step(&mut tx, one.workspace, NodeId::new(), TimeDelta::minutes(2), 10, Utc::now()).await.unwrap();
     commit(tx).await.unwrap();
     let (held, left) = claim(&one, one.node).await.unwrap();
     assert_eq!(left.iter().map(|claimed| claimed.delivery).collect::<Vec<_>>(), [deliveries[1].delivery]);

@@ -101,7 +101,7 @@ impl Scene {
             let of = (first.campaign, first.provider.as_str());
             let claim = batches::claim(&mut connection, self.app.workspace, self.node, of, 30.0, now).await.unwrap();
             let claim = claim.unwrap();
-            let claimed = batches::deliveries(&mut connection, &claim, None, 1000, now).await.unwrap();
+            let claimed = batches::deliveries(&mut connection, &claim, None, 1000, now).await.unwrap().deliveries;
             let relay: RelayId = self.relay.rsplit('/').next().unwrap().parse().unwrap();
             let mut tx = self.app.store.begin().await.unwrap();
             let intents: Vec<_> = claimed.iter().map(|one| self.intent(&claim, one, relay)).collect();
